@@ -1,0 +1,119 @@
+"""Sizes in bytes, durations in seconds, shares in percent: read and written for people.
+
+Nothing here depends on a locale. A bare `m` is refused: restic reads it as a month, systemd
+as a minute.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+BINARY: Final = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50}
+DECIMAL: Final = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15}
+SIZE_UNITS: Final = BINARY | DECIMAL
+DAY: Final = 86_400
+DURATION_UNITS: Final = {
+    "ms": 0.001,
+    "s": 1,
+    "min": 60,
+    "h": 3_600,
+    "d": DAY,
+    "w": 7 * DAY,
+    "month": 31 * DAY,
+    "y": 366 * DAY,
+}
+_NUMBER: Final = r"(?P<number>\d{1,15}(?:\.\d{1,9})?)"
+_AMOUNT: Final = re.compile(rf"\s*{_NUMBER}\s*(?P<unit>[A-Za-z%]*)\s*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a whole in percent, 0 to 100."""
+
+    percent: float
+
+    def of(self, whole: int) -> int:
+        """Bytes (or inodes) that this share of *whole* is, rounded down."""
+        return int(whole * self.percent / 100)
+
+    def __str__(self) -> str:
+        return f"{self.percent:g}%"
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes that a text such as `200GiB`, `1.5TB` or `512B` means.
+
+    Raises ValueError with one sentence when it means none.
+    """
+    number, unit = _split(text, SIZE_UNITS, "a size such as 200GiB or 1.5TB")
+    return int(number * SIZE_UNITS[unit])
+
+
+def parse_duration(text: str) -> float:
+    """Seconds that a text such as `90s`, `10min`, `6h`, `7d` or `1month` means.
+
+    Raises ValueError with one sentence when it means none; a bare `m` is refused.
+    """
+    if re.fullmatch(rf"\s*{_NUMBER}\s*m\s*", text, re.ASCII):
+        raise ValueError(f"{text!r} could be minutes or months; write min or month")
+    number, unit = _split(text, DURATION_UNITS, "a duration such as 90s, 10min, 6h or 7d")
+    return number * DURATION_UNITS[unit]
+
+
+def parse_share(text: str) -> Share:
+    """The share that a text such as `85%` means; ValueError when it means none."""
+    number, _ = _split(text, {"%": 1}, "a percentage such as 85%")
+    if number > 100:
+        raise ValueError(f"{text!r} is more than the whole; write at most 100%")
+    return Share(number)
+
+
+def parse_mark(text: str) -> Share | int:
+    """A mark on a disk: a percentage of it, or a size in bytes."""
+    return parse_share(text) if text.rstrip().endswith("%") else parse_bytes(text)
+
+
+def show_bytes(count: int) -> str:
+    """*count* bytes for people: `0 B`, `512 B`, `4.2 GiB`; at most three digits and a unit."""
+    amount = float(count)
+    for unit in BINARY:
+        if abs(amount) < 1000 or unit == "PiB":
+            digits = 0 if unit == "B" or abs(amount) >= 99.95 else 1
+            return f"{amount:.{digits}f} {unit}"
+        amount /= 1024
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def show_duration(seconds: float) -> str:
+    """*seconds* for people, one unit: `0.4 s`, `12 s`, `6 min`, `3.5 h`, `12 d`."""
+    if not math.isfinite(seconds):
+        return "for ever"
+    if seconds < 0:
+        return f"-{show_duration(-seconds)}"
+    for unit, size in (("s", 1), ("min", 60), ("h", 3_600), ("d", DAY)):
+        limit = {"s": 100, "min": 100, "h": 48, "d": math.inf}[unit]
+        amount = seconds / size
+        if amount < limit:
+            return (
+                f"{amount:.1f} {unit}" if amount < 9.95 and amount % 1 else f"{amount:.0f} {unit}"
+            )
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def show_text(text: str) -> str:
+    r"""A name for a terminal or a log: no control character, bytes that are no UTF-8 as `\xNN`.
+
+    Names come from others; an escape sequence in one must not reach a terminal.
+    """
+    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def _split(text: str, units: dict[str, float] | dict[str, int], wanted: str) -> tuple[float, str]:
+    match = _AMOUNT.fullmatch(text)
+    if match is None or match["unit"] not in units:
+        raise ValueError(f"{text!r} is not {wanted}")
+    return float(match["number"]), match["unit"]
