@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_MOMENT = datetime(1, 1, 1, tzinfo=UTC)
@@ -206,20 +207,28 @@ class Use:
     pid: int = 0
     command: str = ""
 
-    def __str__(self) -> str:
+    def of(self, thing: str) -> str:
+        """The sentence with *thing* (`it`, `this run`) as what is used."""
         who = f"{self.command} (pid {self.pid})" if self.pid else "a process"
         return {
-            "open": f"{who} has a file of it open",
-            "mapped": f"{who} has a file of it mapped",
-            "cwd": f"{who} works inside it",
-            "lock": f"{who} holds a lock on it",
-            "named": f"{who} names it on its command line",
+            "open": f"{who} has a file of {thing} open",
+            "mapped": f"{who} has a file of {thing} mapped",
+            "cwd": f"{who} works inside {thing}",
+            "lock": f"{who} holds a lock on {thing}",
+            "named": f"{who} names {thing} on its command line",
         }[self.how]
+
+    def __str__(self) -> str:
+        return self.of("it")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One recognised save of a run."""
+    """One recognised save of a run.
+
+    `age` is the seconds since it was complete, `recorded_best` the name that the trainer's state
+    inside it calls its best, `foreign` what a person put into it later.
+    """
 
     path: str
     name: str
@@ -237,6 +246,7 @@ class Checkpoint:
     pinned: bool = False
     slim: bool = False
     weights_whole: bool = False
+    recorded_best: str | None = None
     uses: tuple[Use, ...] = ()
     foreign: tuple[str, ...] = ()
 
@@ -254,11 +264,19 @@ Series = tuple[Checkpoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class BestMetric:
+    """A metric and which end of it is best."""
+
+    metric: str
+    mode: Literal["min", "max"]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One directory that checkpoints of one training land in.
 
-    `best` are names that any state in the run records as best; `pointers` map a link's name to
-    the checkpoint it points at; `calm` is the seconds for which nothing is let go here yet;
+    `best_metric` is what the trainer itself ranks by; `pointers` map a link's name to the
+    checkpoint it points at; `calm` is the seconds for which nothing is let go here yet;
     `trainer_limit` is the number that the trainer itself rotates to; `exports` are files of a
     final export lying beside the checkpoints. `live` says that a process names or opens it.
     """
@@ -275,7 +293,7 @@ class Run:
     live: bool = False
     finished: bool = False
     users: tuple[Use, ...] = ()
-    best: frozenset[str] = frozenset()
+    best_metric: BestMetric | None = None
     pointers: Mapping[str, str] = field(default_factory=dict)
     calm: float = 0.0
     trainer_limit: int | None = None

@@ -1,0 +1,198 @@
+"""Judges every run, then climbs the ladder of relief. Pure: values in, a plan out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from ckptd.model import (
+    Action,
+    ActionKind,
+    Plan,
+    Reason,
+    Relief,
+    Run,
+    RunPlan,
+    Standing,
+    TrashItem,
+    Verdict,
+    World,
+)
+from ckptd.policy.judge import judge_run
+from ckptd.policy.pressure import demand
+from ckptd.policy.settings import Policies
+
+EXPIRED: Final = Reason("trash_for", False, "its time in the trash is over")
+
+
+def plan(world: World, policies: Policies, before: frozenset[str], now: datetime) -> Plan:
+    """One verdict for each checkpoint of *world*, and the actions in the order to take them.
+
+    *before* names the filesystems that were under demand in the plan before this one
+    (`Plan.relieving`). Without demand on its filesystem only what no rule keeps is let go;
+    under demand soft ones follow, oldest first, until the demand is met.
+    """
+    needs = {
+        fs.path: demand(fs, policies.marks_of(fs.path), relieving=fs.path in before)
+        for fs in world.filesystems
+    }
+    judged = tuple(
+        judge_run(run, policies.of(run.path), now, demand=_demanded(needs, run.filesystem))
+        for run in world.runs
+    )
+    places = dict.fromkeys(
+        [*needs, *(r.filesystem for r in world.runs), *(i.filesystem for i in world.trash)]
+    )
+    climbs = [_climb(place, needs.get(place), world, judged, policies, now) for place in places]
+    taken = {step.path: step for climb in climbs for step in climb.steps if step.checkpoint}
+    return Plan(
+        made_at=now,
+        runs=tuple(_settle(run_plan, taken) for run_plan in judged),
+        actions=tuple(step for climb in climbs for step in climb.steps),
+        filesystems=tuple(climb.need for climb in climbs if climb.need),
+        unreadable=world.unreadable,
+    )
+
+
+def _demanded(needs: dict[str, Relief], place: str) -> bool:
+    return place in needs and needs[place].demand > 0
+
+
+def _settle(run_plan: RunPlan, taken: dict[str, Action]) -> RunPlan:
+    """The verdicts with what the ladder took of the soft ones."""
+    verdicts = tuple(
+        replace(verdict, action=step.kind, reasons=step.reasons)
+        if (step := taken.get(verdict.checkpoint.path))
+        else verdict
+        for verdict in run_plan.verdicts
+    )
+    return replace(run_plan, verdicts=verdicts)
+
+
+# --- the ladder of relief ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Climb:
+    need: Relief | None
+    steps: tuple[Action, ...]
+
+
+def _climb(
+    place: str,
+    need: Relief | None,
+    world: World,
+    judged: Sequence[RunPlan],
+    policies: Policies,
+    now: datetime,
+) -> _Climb:
+    """The actions on one filesystem, cheapest regret first (DESIGN section 3, Ladder).
+
+    What is expired, broken or surplus goes in any case; the rest of the trash and soft ones
+    only while the promised bytes do not meet the demand.
+    """
+    wanted = need.demand if need else 0
+    promised = 0
+    steps: list[Action] = []
+    for rung in _rungs(place, need, world, judged, policies, now):
+        if not rung.routine and promised >= wanted:
+            continue
+        step = replace(rung.step, wait=0.0) if wanted else rung.step
+        if promised < wanted and not rung.must_stay:
+            step = replace(step, purge_now=True)
+        promised += step.bytes if step.purge_now or step.kind is ActionKind.PURGE else 0
+        steps.append(step)
+    missing = max(0, wanted - promised)
+    return _Climb(replace(need, shortfall=missing) if need else None, tuple(steps))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    """`routine`: taken without demand too. `must_stay`: its bytes may not be unlinked yet."""
+
+    step: Action
+    routine: bool
+    must_stay: bool = False
+
+
+def _rungs(
+    place: str,
+    need: Relief | None,
+    world: World,
+    judged: Sequence[RunPlan],
+    policies: Policies,
+    now: datetime,
+) -> Iterator[_Rung]:
+    trash = sorted(
+        (i for i in world.trash if i.filesystem == place and _may_purge(i, world)),
+        key=lambda item: (item.trashed_at, item.id),
+    )
+    expired = [item for item in trash if _expired(item, policies, now)]
+    yield from (_Rung(_purge(item, EXPIRED), routine=True) for item in expired)
+    rest = [item for item in trash if item not in expired]
+    yield from (_Rung(_purge(item, _pressed(need)), routine=False) for item in rest if need)
+    here = [run_plan for run_plan in judged if run_plan.run.filesystem == place]
+    for kind in (ActionKind.SET_ASIDE, ActionKind.EVICT):
+        for run, verdict in _oldest_first(here, kind):
+            stays = kind is ActionKind.SET_ASIDE and _only_weights(verdict, run)
+            now_gone = policies.of(run.path).trash_for <= 0 and not stays
+            step = replace(_let_go(run, verdict, kind), purge_now=now_gone)
+            yield _Rung(step, routine=True, must_stay=stays)
+    for run, verdict in _oldest_first(here, ActionKind.KEEP):
+        if verdict.standing is Standing.SOFT and need:
+            pressed = replace(verdict, reasons=(_pressed(need), *verdict.reasons))
+            yield _Rung(_let_go(run, pressed, ActionKind.EVICT), routine=False)
+
+
+def _oldest_first(run_plans: Iterable[RunPlan], kind: ActionKind) -> list[tuple[Run, Verdict]]:
+    found = [
+        (run_plan.run, verdict)
+        for run_plan in run_plans
+        for verdict in run_plan.verdicts
+        if verdict.action is kind
+    ]
+    return sorted(found, key=lambda pair: (pair[1].checkpoint.order, pair[0].path))
+
+
+def _let_go(run: Run, verdict: Verdict, kind: ActionKind) -> Action:
+    checkpoint = verdict.checkpoint
+    return Action(
+        kind,
+        checkpoint.path,
+        checkpoint.bytes,
+        verdict.reasons,
+        run.filesystem,
+        run=run,
+        checkpoint=checkpoint,
+        wait=run.calm,
+    )
+
+
+def _purge(item: TrashItem, reason: Reason) -> Action:
+    return Action(ActionKind.PURGE, item.path, item.bytes, (reason,), item.filesystem, item=item)
+
+
+def _pressed(need: Relief | None) -> Reason:
+    used = need.filesystem.used_percent if need else 0.0
+    return Reason("pressure", False, f"the disk is {used:.1f} % used and room is needed")
+
+
+def _expired(item: TrashItem, policies: Policies, now: datetime) -> bool:
+    return now - item.trashed_at >= timedelta(seconds=policies.of(item.run).trash_for)
+
+
+def _may_purge(item: TrashItem, world: World) -> bool:
+    """Not what no record knows, and not the newest whole weights that a run has left."""
+    if not item.known:
+        return False
+    if item.action is not ActionKind.SET_ASIDE or not item.weights_whole:
+        return True
+    complete = [c for run in world.runs if run.path == item.run for c in run.complete]
+    return any(c.saved_at > item.saved_at for c in complete)
+
+
+def _only_weights(verdict: Verdict, run: Run) -> bool:
+    broken = verdict.checkpoint
+    return broken.weights_whole and not any(c.saved_at > broken.saved_at for c in run.complete)
