@@ -97,6 +97,7 @@ class Entry:
     mode: int
     mtime_ns: int
     target: str | None = None
+    ctime_ns: int = 0
 
     @property
     def name(self) -> str:
