@@ -248,6 +248,7 @@ def _entry(path: str, seen: os.stat_result, target: str | None) -> Entry:
         mode=seen.st_mode,
         mtime_ns=seen.st_mtime_ns,
         target=target,
+        ctime_ns=seen.st_ctime_ns,
     )
 
 

@@ -64,6 +64,7 @@ def test_children_are_told_by_lstat_in_name_order(tmp_path):
     assert [e.kind for e in seen] == kinds
     assert seen[1].size == 4
     assert seen[2].target == "nowhere"
+    assert seen[1].ctime_ns == os.lstat(tmp_path / "b").st_ctime_ns
     assert stat.S_IMODE(seen[1].mode) == stat.S_IMODE(os.lstat(tmp_path / "b").st_mode)
 
 
