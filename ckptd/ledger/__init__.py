@@ -1,0 +1,11 @@
+"""The durable memory: intents and outcomes, adopted runs, sizes and times of past saves.
+
+Intents lie in preallocated slots (`slots`), everything else in SQLite (`database`); what SQLite
+cannot take waits in its slot. `Ledger` writes, `LedgerView` reads and creates nothing.
+"""
+
+from ckptd.ledger.book import Ledger
+from ckptd.ledger.record import ACTS, Record, Save, new_id
+from ckptd.ledger.view import LedgerView
+
+__all__ = ["ACTS", "Ledger", "LedgerView", "Record", "Save", "new_id"]
