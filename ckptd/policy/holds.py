@@ -83,9 +83,8 @@ def not_adopted(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
 def untrusted(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
     if facts.run.trusted:
         return None
-    text = (
-        f"format {checkpoint.format} is known from source only; trust = [...] allows acting on it"
-    )
+    name = checkpoint.format
+    text = f'format {name} is known from its source only; trust = ["{name}"] allows acting on it'
     return _held("untrusted", text)
 
 
@@ -94,7 +93,7 @@ def pinned(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
         return _held("pinned", "pinned; ckptd unpin PATH lets go of it")
     for pattern in facts.policy.pin:
         if fnmatchcase(checkpoint.name, pattern):
-            return _held("pinned", f"pinned by pin = [{show_text(pattern)!r}]")
+            return _held("pinned", f"pinned by pin = [{pattern!r}]")
     return None
 
 
@@ -151,7 +150,7 @@ def future(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
 
 def pointer(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
     names = sorted(link for link, to in facts.run.pointers.items() if to == checkpoint.name)
-    return _held("pointer", f"{show_text(names[0])} points at it") if names else None
+    return _held("pointer", f"{names[0]} points at it") if names else None
 
 
 def in_use(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
@@ -170,21 +169,23 @@ def foreign(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
     del facts
     if not checkpoint.foreign:
         return None
-    return _held("foreign", f"holds {show_text(checkpoint.foreign[0])}, which no trainer wrote")
+    return _held("foreign", f"holds {checkpoint.foreign[0]}, which no trainer wrote")
 
 
 def min_age(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
     if checkpoint.age >= facts.policy.min_age:
         return None
-    limit = show_duration(facts.policy.min_age)
-    return _held("min_age", f"{show_duration(checkpoint.age)} old; min_age is {limit}")
+    limit, missing = facts.policy.min_age, facts.policy.min_age - checkpoint.age
+    text = f"too young by {show_duration(missing)}; min_age is {show_duration(limit)}"
+    return _held("min_age", text)
 
 
 def save_open(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
     """Trainers list and stat their checkpoints around a save (DESIGN section 3, Calm)."""
     if facts.demand or not facts.writing or checkpoint.name in facts.writing:
         return None
-    return _held("save_open", f"{show_text(facts.writing[0])} is being written in this run")
+    text = f"{facts.writing[0]} is being written in this run; nothing goes meanwhile"
+    return _held("save_open", text)
 
 
 def trainer_rotates(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
@@ -217,4 +218,5 @@ HOLDS: Final[tuple[Hold, ...]] = (
 
 
 def _held(rule: str, text: str) -> Reason:
-    return Reason(rule, True, text)
+    """Names and evidence come from others: nothing of them may steer a terminal."""
+    return Reason(rule, True, show_text(text))

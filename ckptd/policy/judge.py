@@ -22,6 +22,7 @@ from ckptd.model import (
 from ckptd.policy.holds import Facts, holds_on
 from ckptd.policy.rules import Reasons, Rule
 from ckptd.policy.settings import Policy
+from ckptd.units import show_text
 
 NO_RULE = Reason("no_rule", True, "no rule is set, so nothing is let go while there is room")
 RECORDED_BEST = Reason("recorded_best", True, "the trainer's state records it as its best")
@@ -50,7 +51,7 @@ def _judge(
     if holds:
         return Verdict(checkpoint, Standing.HELD, ActionKind.KEEP, reasons)
     if checkpoint.health is Health.BROKEN:
-        broken = Reason("broken", False, checkpoint.evidence)
+        broken = Reason("broken", False, show_text(checkpoint.evidence))
         return Verdict(checkpoint, Standing.SURPLUS, ActionKind.SET_ASIDE, (broken,))
     if any(judged[checkpoint.name].keeps for judged in firm):
         return Verdict(checkpoint, Standing.FIRM, ActionKind.KEEP, reasons)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from ckptd.model import (
     Action,
@@ -23,8 +22,7 @@ from ckptd.model import (
 from ckptd.policy.judge import judge_run
 from ckptd.policy.pressure import demand
 from ckptd.policy.settings import Policies
-
-EXPIRED: Final = Reason("trash_for", False, "its time in the trash is over")
+from ckptd.units import show_bytes, show_duration
 
 
 def plan(world: World, policies: Policies, before: frozenset[str], now: datetime) -> Plan:
@@ -130,9 +128,11 @@ def _rungs(
         key=lambda item: (item.trashed_at, item.id),
     )
     expired = [item for item in trash if _expired(item, policies, now)]
-    yield from (_Rung(_purge(item, EXPIRED), routine=True) for item in expired)
+    for item in expired:
+        yield _Rung(_purge(item, _overdue(item, policies, now)), routine=True)
     rest = [item for item in trash if item not in expired]
-    yield from (_Rung(_purge(item, _pressed(need)), routine=False) for item in rest if need)
+    if need:
+        yield from (_Rung(_purge(item, _pressed(need)), routine=False) for item in rest)
     here = [run_plan for run_plan in judged if run_plan.run.filesystem == place]
     for kind in (ActionKind.SET_ASIDE, ActionKind.EVICT):
         for run, verdict in _oldest_first(here, kind):
@@ -142,7 +142,8 @@ def _rungs(
             yield _Rung(step, routine=True, must_stay=stays)
     for run, verdict in _oldest_first(here, ActionKind.KEEP):
         if verdict.standing is Standing.SOFT and need:
-            pressed = replace(verdict, reasons=(_pressed(need), *verdict.reasons))
+            reason = _pressed(need, "kept only while there is room; ")
+            pressed = replace(verdict, reasons=(reason, *verdict.reasons))
             yield _Rung(_let_go(run, pressed, ActionKind.EVICT), routine=False)
 
 
@@ -174,13 +175,19 @@ def _purge(item: TrashItem, reason: Reason) -> Action:
     return Action(ActionKind.PURGE, item.path, item.bytes, (reason,), item.filesystem, item=item)
 
 
-def _pressed(need: Relief | None) -> Reason:
-    used = need.filesystem.used_percent if need else 0.0
-    return Reason("pressure", False, f"the disk is {used:.1f} % used and room is needed")
+def _pressed(need: Relief, why: str = "") -> Reason:
+    used = f"the disk is {need.filesystem.used_percent:.1f} % used"
+    return Reason("pressure", False, f"{why}{used} and must gain {show_bytes(need.demand)}")
+
+
+def _overdue(item: TrashItem, policies: Policies, now: datetime) -> Reason:
+    limit = show_duration(policies.of(item.run).trash_for)
+    spent = show_duration((now - item.trashed_at).total_seconds())
+    return Reason("trash_for", False, f"{spent} in the trash; trash_for is {limit}")
 
 
 def _expired(item: TrashItem, policies: Policies, now: datetime) -> bool:
-    return now - item.trashed_at >= timedelta(seconds=policies.of(item.run).trash_for)
+    return (now - item.trashed_at).total_seconds() >= policies.of(item.run).trash_for
 
 
 def _may_purge(item: TrashItem, world: World) -> bool:

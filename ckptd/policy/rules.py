@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ckptd.model import BestMetric, Checkpoint, Reason, Run, Series
+from ckptd.units import show_text
 
 Reasons = Mapping[str, Reason]
 
@@ -71,7 +72,8 @@ class KeepBest:
         values = {c.name: c.metrics.get(by.metric, math.nan) for c in complete}
         ranked = [c for c in complete if math.isfinite(values[c.name])]
         if self.metric and not ranked:
-            text = f"no checkpoint of this run records {by.metric}; keep_best cannot choose"
+            metric = show_text(by.metric)
+            text = f"no checkpoint of this run records {metric}, so keep_best keeps them all"
             return {c.name: Reason(self.name, True, text, limit=self.count) for c in complete}
         sign = 1 if by.mode == "min" else -1
         ranked.sort(key=lambda c: (sign * values[c.name], c.order))
@@ -87,11 +89,12 @@ class KeepBest:
         return BestMetric(self.metric, self.mode or "min")
 
     def _reason(self, by: BestMetric, value: float, rank: int | None) -> Reason:
+        metric = show_text(by.metric)
         if rank is None:
-            text = f"no {by.metric} recorded at its step; keep_best ranks by it"
+            text = f"no {metric} recorded at its step; keep_best ranks by it"
             return Reason(self.name, False, text, limit=self.count)
         better = "lower" if by.mode == "min" else "higher"
-        text = f"{_place(rank)}best by {by.metric} ({value:.6g}, {better} is better)"
+        text = f"{_place(rank)}best by {metric} ({value:.6g}, {better} is better)"
         keeps = rank <= self.count
         return Reason(self.name, keeps, f"{text}; keep_best is {self.count}", rank, self.count)
 
@@ -120,10 +123,15 @@ class KeepEverySteps:
         if checkpoint.step is None:
             text = "its step is not known; keep_every_steps cannot judge it"
             return Reason(self.name, True, text, limit=self.steps)
-        if milestone is None:
-            text = f"not the first save past a multiple of {self.steps}"
-            return Reason(self.name, False, text, limit=self.steps)
-        return Reason(self.name, True, f"first save at or past step {milestone}", limit=self.steps)
+        passed = checkpoint.step // self.steps * self.steps
+        if milestone is not None:
+            text = f"first save at or past step {milestone}"
+        elif passed > 0:
+            text = f"another save was the first at or past step {passed}"
+        else:
+            text = "before the first multiple"
+        full = f"{text}; keep_every_steps is {self.steps}"
+        return Reason(self.name, milestone is not None, full, limit=self.steps)
 
 
 def _step(checkpoint: Checkpoint) -> int:
