@@ -53,11 +53,17 @@ def _judge(
     if checkpoint.health is Health.BROKEN:
         broken = Reason("broken", False, show_text(checkpoint.evidence))
         return Verdict(checkpoint, Standing.SURPLUS, ActionKind.SET_ASIDE, (broken,))
-    if any(judged[checkpoint.name].keeps for judged in firm):
-        return Verdict(checkpoint, Standing.FIRM, ActionKind.KEEP, reasons)
-    if any(reason.keeps for reason in reasons):
+    kept_by_rule = any(reason.keeps for reason in reasons)
+    if lasting := [r for judged in firm if (r := judged[checkpoint.name]).keeps]:
+        why = reasons if kept_by_rule else (*map(_under_pressure, lasting), *reasons)
+        return Verdict(checkpoint, Standing.FIRM, ActionKind.KEEP, why)
+    if kept_by_rule:
         return Verdict(checkpoint, Standing.SOFT, ActionKind.KEEP, reasons)
     return Verdict(checkpoint, Standing.SURPLUS, ActionKind.EVICT, reasons)
+
+
+def _under_pressure(reason: Reason) -> Reason:
+    return replace(reason, text=f"{reason.text} under pressure")
 
 
 def _rule_reasons(checkpoint: Checkpoint, kept: tuple[Reasons, ...]) -> tuple[Reason, ...]:

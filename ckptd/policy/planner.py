@@ -19,6 +19,7 @@ from ckptd.model import (
     Verdict,
     World,
 )
+from ckptd.policy.holds import in_future
 from ckptd.policy.judge import judge_run
 from ckptd.policy.pressure import demand
 from ckptd.policy.settings import Policies
@@ -124,7 +125,7 @@ def _rungs(
     now: datetime,
 ) -> Iterator[_Rung]:
     trash = sorted(
-        (i for i in world.trash if i.filesystem == place and _may_purge(i, world)),
+        (i for i in world.trash if i.filesystem == place and _may_purge(i, world, now)),
         key=lambda item: (item.trashed_at, item.id),
     )
     expired = [item for item in trash if _expired(item, policies, now)]
@@ -136,7 +137,7 @@ def _rungs(
     here = [run_plan for run_plan in judged if run_plan.run.filesystem == place]
     for kind in (ActionKind.SET_ASIDE, ActionKind.EVICT):
         for run, verdict in _oldest_first(here, kind):
-            stays = kind is ActionKind.SET_ASIDE and _only_weights(verdict, run)
+            stays = kind is ActionKind.SET_ASIDE and _only_weights(verdict, run, now)
             now_gone = policies.of(run.path).trash_for <= 0 and not stays
             step = replace(_let_go(run, verdict, kind), purge_now=now_gone)
             yield _Rung(step, routine=True, must_stay=stays)
@@ -190,16 +191,21 @@ def _expired(item: TrashItem, policies: Policies, now: datetime) -> bool:
     return (now - item.trashed_at).total_seconds() >= policies.of(item.run).trash_for
 
 
-def _may_purge(item: TrashItem, world: World) -> bool:
+def _may_purge(item: TrashItem, world: World, now: datetime) -> bool:
     """Not what no record knows, and not the newest whole weights that a run has left."""
     if not item.known:
         return False
     if item.action is not ActionKind.SET_ASIDE or not item.weights_whole:
         return True
-    complete = [c for run in world.runs if run.path == item.run for c in run.complete]
-    return any(c.saved_at > item.saved_at for c in complete)
+    runs = (run for run in world.runs if run.path == item.run)
+    return any(_has_newer(run, item.saved_at, now) for run in runs)
 
 
-def _only_weights(verdict: Verdict, run: Run) -> bool:
+def _only_weights(verdict: Verdict, run: Run, now: datetime) -> bool:
     broken = verdict.checkpoint
-    return broken.weights_whole and not any(c.saved_at > broken.saved_at for c in run.complete)
+    return broken.weights_whole and not _has_newer(run, broken.saved_at, now)
+
+
+def _has_newer(run: Run, saved_at: datetime, now: datetime) -> bool:
+    """Whether a complete save of *run* came later; one from the future proves nothing."""
+    return any(c.saved_at > saved_at and not in_future(c, now) for c in run.complete)

@@ -14,10 +14,12 @@ def demand(filesystem: Filesystem, marks: Marks, *, relieving: bool) -> Relief:
     that a disk at its mark does not flap.
     """
     usable = filesystem.used + filesystem.free
+    if usable <= 0:
+        return Relief(filesystem)  # some filesystems tell no size
     high, low, hard = (_bytes_used(mark, usable, marks) for mark in _ordered(marks))
     passed = filesystem.used >= high or (relieving and filesystem.used > low)
     state = "hard" if filesystem.used >= hard else "high" if passed else "ok"
-    return Relief(filesystem, state, max(0, filesystem.used - low) if passed and usable else 0)
+    return Relief(filesystem, state, max(0, filesystem.used - low) if passed else 0)
 
 
 def _ordered(marks: Marks) -> tuple[Share | int, Share | int, Share | int]:

@@ -9,6 +9,9 @@ from ckptd.model import Standing, Use
 from ckptd.policy import KeepLast, Policy
 
 KEEP_ONE = Policy(rules=(KeepLast(1),), firm=(KeepLast(1),))
+TRUST = (
+    'format huggingface is known from its source only; trust = ["huggingface"] allows acting on it'
+)
 PYTHON = Use("open", 42, "python")
 
 
@@ -43,8 +46,7 @@ HELD = [
     (
         among(old(), trusted=False),
         "untrusted",
-        "format huggingface is known from its source only; "
-        'trust = ["huggingface"] allows acting on it',
+        TRUST,
     ),
     (among(old(pinned=True)), "pinned", "pinned; ckptd unpin PATH lets go of it"),
     (
