@@ -48,9 +48,10 @@ class Ledger(LedgerView):
         super().__init__(self._slots_file, self._database)
         if self._slots_file.torn:
             self._alarms.append(
-                f"{self._slots_file.torn} records in {show_text(state_dir)} were cut off in writing;"
+                f"{self._slots_file.torn} records of {show_text(state_dir)} were written in part;"
                 " their acts had not begun, or are looked at again"
             )
+        self._database.rows("SELECT 1")  # made now, as there may be no room for it later
         self._order = threading.RLock()
         self._behind = True  # an earlier process may have left records in slots
         self.drain()
