@@ -15,6 +15,7 @@ from typing import Literal
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_MOMENT = datetime(1, 1, 1, tzinfo=UTC)
 LAST_MOMENT = datetime(9999, 12, 31, tzinfo=UTC)
+TRASH = ".ckptd-trash"  # the name of the directory, in its place
 
 
 def moment(nanoseconds: int) -> datetime:

@@ -19,14 +19,13 @@ from typing import Final
 from ckptd import beneath, formats
 from ckptd.errors import UnreadableError
 from ckptd.formats.base import Claim, Format, Peek
-from ckptd.model import Entry, Identity, Kind, Tree, Unreadable
+from ckptd.model import TRASH, Entry, Identity, Kind, Tree, Unreadable
 from ckptd.units import show_text
 
 MOST_ENTRIES: Final = 200_000
 MOST_DIRECTORIES: Final = 100_000
 DEEPEST: Final = 64
 MOST_PEEKED: Final = 64 * 2**20
-TRASH: Final = ".ckptd-trash"
 
 Recognise = Callable[[Sequence[Entry]], Sequence[tuple[Format, Claim]]]
 
@@ -53,11 +52,15 @@ class FoundRun:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What lies below a watch: runs, every directory looked into, and what could not be seen."""
+    """What lies below a watch: runs, every directory looked into, and what could not be seen.
+
+    `places` are those of the directories that hold a `.ckptd-trash`.
+    """
 
     runs: tuple[FoundRun, ...] = ()
     directories: tuple[str, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 def children(dir_fd: int) -> tuple[Entry, ...]:
@@ -122,6 +125,23 @@ def find_runs(root: str, recognise: Recognise | None = None) -> Survey:
         os.close(fd)
 
 
+def find_run(path: str, recognise: Recognise | None = None) -> FoundRun | None:
+    """The run at the absolute *path*; None where there is none. Raises UnreadableError."""
+    try:
+        with _explained(path):
+            fd = beneath.open_directory(path)
+    except UnreadableError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+    try:
+        directory, names = os.fstat(fd), children(fd)
+    finally:
+        os.close(fd)
+    claims = tuple((recognise or formats.claims)(names))
+    return _found(path, directory, names, claims) if claims else None
+
+
 class _Walk:
     """One walk over a watch; paths in `waiting` are relative to its root."""
 
@@ -133,6 +153,7 @@ class _Walk:
         self.runs: list[FoundRun] = []
         self.directories: list[str] = []
         self.unreadable: list[Unreadable] = []
+        self.places: list[str] = []
 
     def survey(self) -> Survey:
         while self.waiting:
@@ -140,7 +161,9 @@ class _Walk:
                 self.unreadable.append(Unreadable(self.root, _TOO_MANY))
                 break
             self._visit(self.waiting.pop())
-        return Survey(tuple(self.runs), tuple(self.directories), tuple(self.unreadable))
+        return Survey(
+            tuple(self.runs), tuple(self.directories), tuple(self.unreadable), tuple(self.places)
+        )
 
     def _visit(self, below: str) -> None:
         path = os.path.join(self.root, below) if below else self.root
@@ -158,8 +181,9 @@ class _Walk:
         self.directories.append(path)
         claims = tuple(self.recognise(names))
         if claims:
-            seen = (directory.st_dev, directory.st_ino, directory.st_uid)
-            self.runs.append(FoundRun(path, *seen, names, claims))
+            self.runs.append(_found(path, directory, names, claims))
+        if any(e.name == TRASH and e.kind is Kind.DIRECTORY for e in names):
+            self.places.append(path)
         claimed = {claim.name for _, claim in claims}
         self._look_alikes(path, names, claimed)
         self._descend(below, names, claimed)
@@ -175,9 +199,19 @@ class _Walk:
 
     def _descend(self, below: str, names: tuple[Entry, ...], claimed: set[str]) -> None:
         for entry in reversed(names):
-            hidden = entry.name.startswith(".")  # .ckptd-trash among them
+            hidden = entry.name.startswith(".")
             if entry.kind is Kind.DIRECTORY and not hidden and entry.name not in claimed:
                 self.waiting.append(os.path.join(below, entry.name))
+
+
+def _found(
+    path: str,
+    directory: os.stat_result,
+    names: tuple[Entry, ...],
+    claims: tuple[tuple[Format, Claim], ...],
+) -> FoundRun:
+    seen = (directory.st_dev, directory.st_ino, directory.st_uid)
+    return FoundRun(path, *seen, names, claims)
 
 
 # --- one directory -----------------------------------------------------------------------

@@ -313,3 +313,14 @@ def test_an_unreadable_directory_is_said_and_the_rest_is_found():
             seen = survey(top)
     assert [run.path for run in seen.runs] == [f"{top}/run"]
     assert [(u.path, u.error) for u in seen.unreadable] == [(f"{top}/secret", "permission denied")]
+
+
+def test_one_run_is_found_again_as_the_survey_found_it(tmp_path):
+    write(tmp_path / "run" / "checkpoint-1" / "w")
+    (found,) = survey(tmp_path).runs
+    assert scan.find_run(found.path, recognise) == found
+    assert scan.find_run(str(tmp_path), recognise) is None
+    assert scan.find_run(str(tmp_path / "gone"), recognise) is None
+    (tmp_path / "link").symlink_to("run")
+    with pytest.raises(UnreadableError):
+        scan.find_run(str(tmp_path / "link"), recognise)
