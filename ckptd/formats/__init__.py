@@ -1,0 +1,24 @@
+"""Formats recognise: names to claims, bytes to findings, findings to a health. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ckptd.formats.base import Claim, Format, Peek
+from ckptd.formats.health import judge
+from ckptd.formats.huggingface import HUGGINGFACE
+from ckptd.model import Entry
+
+REGISTRY: Final[tuple[Format, ...]] = (HUGGINGFACE,)
+
+__all__ = ["REGISTRY", "Claim", "Format", "Peek", "claims", "judge"]
+
+
+def claims(children: Sequence[Entry]) -> tuple[tuple[Format, Claim], ...]:
+    """The saves among a directory's own children; the first format to claim a name has it."""
+    found: dict[str, tuple[Format, Claim]] = {}
+    for known in REGISTRY:
+        for claim in known.claims(children):
+            found.setdefault(claim.name, (known, claim))
+    return tuple(found.values())
