@@ -89,7 +89,8 @@ def shelf(place: str, uid: int, gid: int) -> Iterator[Shelf]:
         yield Shelf(place, uid, gid, fd)
 
 
-def _trash(place_fd: int, uid: int, gid: int) -> int:
+def open_trash(place_fd: int, uid: int, gid: int) -> int:
+    """A descriptor of `.ckptd-trash` in the open place, made where it is missing. OSError."""
     with suppress(FileNotFoundError):
         return beneath.open_beneath(place_fd, TRASH)
     # Whoever may make a directory in the place may make a shelf; the sticky bit keeps others' safe.
