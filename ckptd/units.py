@@ -108,8 +108,13 @@ def show_text(text: str) -> str:
 
     Names come from others; an escape sequence in one must not reach a terminal.
     """
-    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how os.fsdecode carries a byte that is no UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def _split(text: str, units: dict[str, float] | dict[str, int], wanted: str) -> tuple[float, str]:
