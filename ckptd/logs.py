@@ -26,7 +26,7 @@ _SEND_BUFFER: Final = 8 * 2**20  # as libsystemd: a stalled journald then costs 
 _BARE: Final = frozenset({"message", "priority", "message_id"})  # fields that systemd has names for
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
-_configured = False
+_sink: LineSink | JournalSink | None = None
 
 
 def configure(form: Form = "auto", stream: TextIO | None = None, journal: str = JOURNAL) -> None:
@@ -36,28 +36,29 @@ def configure(form: Form = "auto", stream: TextIO | None = None, journal: str = 
     """
     import structlog  # late: it costs more than all of ckptd that `--help` needs
 
-    global _configured  # noqa: PLW0603  structlog's configuration is one per process as well
+    global _sink  # noqa: PLW0603  structlog's configuration is one per process as well
     stream = sys.stderr if stream is None else stream
     sinks: dict[str, Callable[[], LineSink | JournalSink]] = {
         "people": lambda: LineSink(stream, people_line),
         "json": lambda: LineSink(stream, json_line),
         "journal": lambda: JournalSink(journal, LineSink(stream, json_line)),
     }
-    sink = sinks[_chosen(stream) if form == "auto" else form]()
+    if _sink is not None:
+        _sink.close()
+    sink = _sink = sinks[_chosen(stream) if form == "auto" else form]()
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _complete, _hand_over],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
         logger_factory=lambda *_: sink,
         cache_logger_on_first_use=False,
     )
-    _configured = True
 
 
 def logger() -> Any:
     """A bound logger: `logger().info("evict", message="...", checkpoint="...")`."""
     import structlog
 
-    if not _configured:
+    if _sink is None:
         configure()
     return structlog.get_logger()
 
@@ -75,6 +76,9 @@ class LineSink:
             self._stream.flush()
         except OSError:  # whatever befell the terminal or the pipe, the training is still guarded
             return
+
+    def close(self) -> None:
+        """Leaves the stream to its owner."""
 
     debug = info = warning = error = critical = msg
 
@@ -94,6 +98,10 @@ class JournalSink:
             self._socket.sendto(journal_datagram(fields), self._path)
         except OSError:  # not there, stalled or too long: the line must not be lost for it
             self._otherwise.msg(fields)
+
+    def close(self) -> None:
+        """Closes the socket; the stream stays its owner's."""
+        self._socket.close()
 
     debug = info = warning = error = critical = msg
 
