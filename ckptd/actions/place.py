@@ -48,19 +48,19 @@ def _fits(place: str, run: os.stat_result) -> bool:
         with opened(beneath.open_directory(place)) as fd:
             if os.fstat(fd).st_dev != run.st_dev:
                 return False
-            if _may_write(fd):
+            if _may_write(fd, os.geteuid()):
                 return True
             with beneath.as_owner(run.st_uid, run.st_gid):
-                return _may_write(fd)
+                return _may_write(fd, run.st_uid)
     except OSError as error:
         if error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
             return False
         raise
 
 
-def _may_write(place_fd: int) -> bool:
+def _may_write(place_fd: int, uid: int) -> bool:
     """Whether a shelf can be made in the place: what exists of it decides."""
-    for level in (f"{TRASH}/{os.geteuid()}", TRASH, "."):
+    for level in (f"{TRASH}/{uid}", TRASH, "."):
         try:
             fd = beneath.open_beneath(place_fd, level)
         except FileNotFoundError:

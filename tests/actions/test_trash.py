@@ -17,6 +17,8 @@ import pytest
 from ckptd import scan
 from ckptd import trash as shelves
 from ckptd.actions import trash
+from ckptd.actions.place import shelf
+from ckptd.actions.planned import Planned
 from ckptd.beneath import PIN
 from ckptd.errors import ActionError, RefusedError
 from ckptd.model import ActionKind, Checkpoint, Health, Run
@@ -66,6 +68,9 @@ def top():
     path = tempfile.mkdtemp()
     os.chmod(path, 0o755)
     yield Path(os.path.realpath(path))
+    for each, directories, _ in os.walk(path):
+        for name in directories:
+            os.chmod(os.path.join(each, name), 0o700)
     shutil.rmtree(path)
 
 
@@ -155,10 +160,10 @@ def test_what_was_moved_in_tells_where_it_came_from(top):
     assert names_of(run) == []
     assert trash.items(str(top)) == (replace(item, filesystem=""),)
     assert item.path == str(path)
-    shelf = top / ".ckptd-trash" / str(os.geteuid())
-    assert stat.S_IMODE(shelf.stat().st_mode) == 0o700
-    assert stat.S_IMODE((shelf / f"{ID}.json").stat().st_mode) == 0o600
-    assert json.loads((shelf / f"{ID}.json").read_text())["run"] == STRANGE
+    mine = top / ".ckptd-trash" / str(os.geteuid())
+    assert stat.S_IMODE(mine.stat().st_mode) == 0o700
+    assert stat.S_IMODE((mine / f"{ID}.json").stat().st_mode) == 0o600
+    assert json.loads((mine / f"{ID}.json").read_text())["run"] == STRANGE
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o555, 0o700])
@@ -310,6 +315,22 @@ def test_a_run_swapped_for_a_link_while_we_act_loses_the_victim_nothing(top):
     }
 
 
+def test_what_was_replaced_in_the_last_moment_is_put_back(top):
+    path = save(top / "run")
+    planned = checkpoint_at(path)
+    run_fd = os.open(top / "run", os.O_RDONLY)
+    found = Planned(run_fd, run_fd, os.geteuid(), os.getegid())
+    with shelf(str(top), os.geteuid(), os.getegid()) as here:
+        path.rename(top / "looked-at")
+        other = save(top / "run")
+        before = snapshot(other)
+        os.rename(path.name, ID, src_dir_fd=run_fd, dst_dir_fd=here.fd)
+        with pytest.raises(RefusedError, match="put back"):
+            trash._confirm(found, here, planned, ID)
+    os.close(run_fd)
+    assert snapshot(other) == before
+
+
 # --- what stands in the way
 
 
@@ -334,16 +355,16 @@ def test_an_id_is_sixteen_letters(top, id_):
 @pytest.mark.parametrize("spoil", ["file", "link", "open"])
 def test_a_shelf_that_is_not_its_owners_alone_is_refused(top, spoil):
     path = save(top / "run")
-    shelf = top / ".ckptd-trash" / str(os.geteuid())
-    shelf.parent.mkdir()
+    mine = top / ".ckptd-trash" / str(os.geteuid())
+    mine.parent.mkdir()
     if spoil == "file":
-        shelf.write_text("x")
+        mine.write_text("x")
     elif spoil == "link":
         (top / "mine").mkdir(mode=0o700)
-        shelf.symlink_to(top / "mine")
+        mine.symlink_to(top / "mine")
     else:
-        shelf.mkdir()
-        os.chmod(shelf, 0o777)
+        mine.mkdir()
+        os.chmod(mine, 0o777)
     with pytest.raises(RefusedError):
         let_go(path, top)
     assert path.exists()
@@ -411,10 +432,10 @@ def test_root_acts_in_the_owners_rights_and_the_owner_can_restore(top, mode):
     owned_by(ALICE, top / "alice")
     before = snapshot(path)
     item = let_go(path, top)
-    shelf = top / ".ckptd-trash" / str(ALICE)
-    assert (item.uid, shelf.stat().st_uid) == (ALICE, ALICE)
-    assert (shelf / f"{ID}.json").stat().st_uid == ALICE
-    read = ["cat", f"{shelf}/{ID}.json"]
+    mine = top / ".ckptd-trash" / str(ALICE)
+    assert (item.uid, mine.stat().st_uid) == (ALICE, ALICE)
+    assert (mine / f"{ID}.json").stat().st_uid == ALICE
+    read = ["cat", f"{mine}/{ID}.json"]
     assert subprocess.run(read, user=ALICE, group=ALICE, extra_groups=[], check=True)
     trash.restore(item)
     assert snapshot(path) == before
@@ -447,9 +468,9 @@ def test_users_share_a_place_and_keep_their_own_shelves(top):
 def test_a_shelf_that_somebody_else_made_is_refused(top):
     path = save(top / "alice")
     owned_by(ALICE, path.parent)
-    shelf = top / ".ckptd-trash" / str(ALICE)
-    shelf.mkdir(parents=True, mode=0o700)
-    os.chown(shelf, BOB, BOB)
+    mine = top / ".ckptd-trash" / str(ALICE)
+    mine.mkdir(parents=True, mode=0o700)
+    os.chown(mine, BOB, BOB)
     with pytest.raises((RefusedError, ActionError)):
         let_go(path, top)
     assert path.exists()
@@ -520,23 +541,23 @@ def test_a_tree_3000_deep_goes(top):
 
 def test_a_purge_that_had_begun_is_finished_later(top):
     let_go(save(top / "run"), top)
-    shelf = top / ".ckptd-trash" / str(os.geteuid())
-    (shelf / ID).rename(shelf / f"{ID}purging")
+    mine = top / ".ckptd-trash" / str(os.geteuid())
+    (mine / ID).rename(mine / f"{ID}purging")
     assert trash.items(str(top)) == ()
     assert trash.finish_purges(str(top)) > 0
-    assert names_of(shelf) == []
+    assert names_of(mine) == []
 
 
 def test_only_an_old_sidecar_without_its_item_is_cleared(top):
     let_go(save(top / "run"), top)
-    shelf = top / ".ckptd-trash" / str(os.geteuid())
-    (shelf / ID).rename(top / "away")
+    mine = top / ".ckptd-trash" / str(os.geteuid())
+    (mine / ID).rename(top / "away")
     trash.finish_purges(str(top))
-    assert names_of(shelf) == [f"{ID}.json"]
-    os.utime(shelf / f"{ID}.json", (0, 0))
-    (shelf / "notes.json").write_text("mine")
+    assert names_of(mine) == [f"{ID}.json"]
+    os.utime(mine / f"{ID}.json", (0, 0))
+    (mine / "notes.json").write_text("mine")
     trash.finish_purges(str(top))
-    assert names_of(shelf) == ["notes.json"]
+    assert names_of(mine) == ["notes.json"]
 
 
 def test_remove_unlinks_in_place(top):
