@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ckptd.formats.base import Peek
@@ -182,27 +183,33 @@ def is_shard(name: str) -> bool:
     return _SHARD.fullmatch(name) is not None
 
 
-def missing_shards(names: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """For each first shard present of a set `NAME-00001-of-00003`, the members that are missing.
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A set of shards that is not whole: one that is there, the first missing, how many miss."""
 
-    A set of hostile size counts as far as its first 100 missing members.
-    """
+    present: str
+    first: str
+    count: int
+
+
+def gaps(names: Collection[str]) -> tuple[Gap, ...]:
+    """The sets `NAME-00001-of-00003` among *names* that lack members."""
     sets: dict[tuple[str, int, str], set[int]] = {}
     for name in names:
         if shard := _SHARD.fullmatch(name):
             key = (shard["stem"], int(shard["count"]), shard["end"])
             sets.setdefault(key, set()).add(int(shard["nth"]))
-    return {
-        _shard_name(key, min(seen)): missing
-        for key, seen in sorted(sets.items())
-        if (missing := _missing(key, seen))
-    }
+    return tuple(gap for key, seen in sorted(sets.items()) if (gap := _gap(key, seen)))
 
 
-def _missing(key: tuple[str, int, str], seen: set[int]) -> tuple[str, ...]:
-    numbers = [nth for nth in range(1, key[1] + 1) if nth not in seen]
-    return tuple(_shard_name(key, nth) for nth in numbers[:100])
-
-
-def _shard_name(key: tuple[str, int, str], nth: int) -> str:
-    return f"{key[0]}-{nth:05}-of-{key[1]:05}{key[2]}"
+def _gap(key: tuple[str, int, str], seen: set[int]) -> Gap | None:
+    stem, count, end = key
+    missing = count - sum(1 <= nth <= count for nth in seen)
+    if missing <= 0:
+        return None
+    first = next(nth for nth in range(1, count + 1) if nth not in seen)
+    return Gap(
+        f"{stem}-{min(seen):05}-of-{count:05}{end}",
+        f"{stem}-{first:05}-of-{count:05}{end}",
+        missing,
+    )

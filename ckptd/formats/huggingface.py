@@ -140,10 +140,10 @@ class _Inspection:
         if not sharded or any(path.endswith(".index.json") for path in self._weights):
             return
         yield Fault(sharded[0], f"{show_text(sharded[0])} has no index beside it", proven=False)
-        for first, missing in containers.missing_shards(sharded).items():
-            others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
-            text = f"{show_text(missing[0])}{others} missing beside {show_text(first)}"
-            yield Fault(first, text, proven=True)
+        for gap in containers.gaps(sharded):
+            others = f" and {gap.count - 1} more are" if gap.count > 1 else " is"
+            text = f"{show_text(gap.first)}{others} missing beside {show_text(gap.present)}"
+            yield Fault(gap.present, text, proven=True)
 
     def _metadata_faults(self) -> Iterator[Fault]:
         """DCP writes `.metadata` after the shards of all ranks (checkpoint/filesystem.py)."""

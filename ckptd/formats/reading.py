@@ -54,11 +54,12 @@ def attempt(reader: Callable[[Entry, Peek], Found], entry: Entry, peek: Peek) ->
 
 
 def _steady(reader: Callable[[Entry, Peek], Found], entry: Entry, peek: Peek) -> Found:
-    """What *reader* returns; damage counts only where the file has not grown since its listing."""
+    """What *reader* returns; damage counts only in a file that is still as long as listed."""
     try:
         return reader(entry, peek)
     except DamagedError as error:
-        if peek(entry.path, entry.size, 1):
+        last = min(entry.size, 1)
+        if len(peek(entry.path, entry.size - last, 2)) != last:
             raise UnsureError("changed while it was looked at") from error
         raise
 
