@@ -6,7 +6,7 @@ The names are the words of the JSON (`newest`, `pinned`, `in_use` ...).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Final
@@ -43,7 +43,6 @@ class Facts:
         complete = run.complete
         present = tuple(c for c in complete if not in_future(c, now))
         series = present or complete
-        beyond = 0 if run.trainer_limit is None else max(0, len(complete) + 1 - run.trainer_limit)
         return cls(
             run,
             policy,
@@ -54,8 +53,19 @@ class Facts:
             newest=series[-1].name if series else None,
             highest_step=max((c.step for c in complete if c.step is not None), default=None),
             writing=tuple(c.name for c in run.checkpoints if c.health is Health.WRITING),
-            victims=frozenset(c.name for c in complete[:beyond]),
+            victims=_victims(complete, run.trainer_limit),
         )
+
+    def without(self, gone: frozenset[str]) -> Facts:
+        """These facts once *gone* is gone: the trainer then finds fewer to rotate."""
+        left = tuple(c for c in self.complete if c.name not in gone)
+        return replace(self, victims=self.victims & _victims(left, self.run.trainer_limit))
+
+
+def _victims(complete: Series, limit: int | None) -> frozenset[str]:
+    """What the trainer's next save makes it rotate away."""
+    beyond = 0 if limit is None else max(0, len(complete) + 1 - limit)
+    return frozenset(c.name for c in complete[:beyond])
 
 
 Hold = Callable[[Checkpoint, Facts], Reason | None]

@@ -33,10 +33,22 @@ def judge_run(run: Run, policy: Policy, now: datetime, *, demand: bool) -> RunPl
     facts = Facts.of(run, policy, now, demand=demand)
     kept = _reasons_of(policy.rules, facts)
     firm = _reasons_of(policy.firm, facts)
-    verdicts = {c.name: _judge(c, facts, kept, firm) for c in run.checkpoints}
+    while True:
+        verdicts = _verdicts(facts, kept, firm)
+        gone = frozenset(n for n, v in verdicts.items() if v.action is ActionKind.EVICT)
+        after = facts.without(gone)
+        if after.victims == facts.victims:
+            return RunPlan(run, tuple(verdicts[c.name] for c in run.checkpoints))
+        facts = after
+
+
+def _verdicts(
+    facts: Facts, kept: tuple[Reasons, ...], firm: tuple[Reasons, ...]
+) -> dict[str, Verdict]:
+    verdicts = {c.name: _judge(c, facts, kept, firm) for c in facts.run.checkpoints}
     while found := _best_of_the_kept(verdicts):
         verdicts |= found
-    return RunPlan(run, tuple(verdicts[c.name] for c in run.checkpoints))
+    return verdicts
 
 
 def _reasons_of(rules: tuple[Rule, ...], facts: Facts) -> tuple[Reasons, ...]:

@@ -218,6 +218,12 @@ def test_the_trainers_next_victims_are_left_to_it(steps, limit, live, left):
     assert {step for step, holds in rules.items() if "trainer_rotates" in holds} == left
 
 
+def test_nothing_is_left_to_a_trainer_that_has_room_once_the_rest_is_gone():
+    there = run(*series(1, 2, 3), live=True, trainer_limit=3)
+
+    assert kept(plan_of(world(there), KEEP_ONE)) == {"checkpoint-3"}
+
+
 # --- the trainer's recorded best ---------------------------------------------------------
 
 
