@@ -109,7 +109,7 @@ def tmpfs_at():
 
     yield mount
     for path in reversed(mounted):
-        subprocess.run(["umount", str(path)], check=True)
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def test_open_directory_takes_no_link_anywhere_above(house):

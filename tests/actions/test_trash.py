@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -293,17 +294,19 @@ def test_a_run_swapped_for_a_link_while_we_act_loses_the_victim_nothing(top):
     mine = [save(run, step) for step in range(60)]
     before = snapshot(victim)
     seen, planned = run_at(run, top), [checkpoint_at(path) for path in mine]
-    done, refused = set(), 0
+    done, refused, turn = set(), 0, 0
+    until = time.monotonic() + 20  # a starved attacker may stand still for a while
     with swapping(run, victim):
-        for number, checkpoint in list(enumerate(planned)) * 5:
+        while len(done) < 20 and time.monotonic() < until:
+            number, turn = turn % 60, turn + 1
+            if number in done:
+                continue
+            id_ = "swappingaa" + "".join("ab"[number >> n & 1] for n in range(6))
             try:
-                if number in done:
-                    continue
                 if number % 2:
-                    id_ = "swappingaa" + "".join("ab"[number >> n & 1] for n in range(6))
-                    let_go(mine[number], top, id=id_, checkpoint=checkpoint, run=seen)
+                    let_go(mine[number], top, id=id_, checkpoint=planned[number], run=seen)
                 else:
-                    trash.remove(seen, checkpoint)
+                    trash.remove(seen, planned[number])
                 done.add(number)
             except RefusedError:
                 refused += 1
@@ -385,7 +388,7 @@ def mounted(top):
 
     yield mount
     for path in reversed(made):
-        subprocess.run(["umount", str(path)], check=True)
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 @pytest.mark.root
