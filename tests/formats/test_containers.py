@@ -133,6 +133,13 @@ def test_archive_whose_zip64_records_lie_is_damaged(real):
         assert checked("scheduler.pt", lying).proven, offset
 
 
+def test_archive_without_the_zip64_record_that_its_locator_names_is_damaged(real):
+    content = (real / "scheduler.pt").read_bytes().replace(b"PK\x06\x06", b"PK\x00\x00")
+    fault = checked("scheduler.pt", content)
+    assert fault.proven
+    assert "no zip64 end record at byte" in fault.text
+
+
 @pytest.mark.parametrize("content", [b"\x80", b"\x80\x02}q\0.", b"ustar", b"GGUF" * 9])
 def test_what_is_no_archive_is_a_doubt_and_no_damage(content):
     fault = checked("optimizer.pt", content)
