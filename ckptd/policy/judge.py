@@ -65,11 +65,10 @@ def _judge(
     if checkpoint.health is Health.BROKEN:
         broken = Reason("broken", False, show_text(checkpoint.evidence))
         return Verdict(checkpoint, Standing.SURPLUS, ActionKind.SET_ASIDE, (broken,))
-    kept_by_rule = any(reason.keeps for reason in reasons)
     if lasting := [r for judged in firm if (r := judged[checkpoint.name]).keeps]:
-        why = reasons if kept_by_rule else (*map(_under_pressure, lasting), *reasons)
-        return Verdict(checkpoint, Standing.FIRM, ActionKind.KEEP, why)
-    if kept_by_rule:
+        firmer = (_under_pressure(r) for r in lasting if r not in reasons)
+        return Verdict(checkpoint, Standing.FIRM, ActionKind.KEEP, (*firmer, *reasons))
+    if any(reason.keeps for reason in reasons):
         return Verdict(checkpoint, Standing.SOFT, ActionKind.KEEP, reasons)
     return Verdict(checkpoint, Standing.SURPLUS, ActionKind.EVICT, reasons)
 
