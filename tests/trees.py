@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import corpus
+
+from ckptd import formats
 from ckptd.formats.base import Claim
 from ckptd.formats.huggingface import HUGGINGFACE
 from ckptd.formats.trainer_state import step_of
-from ckptd.model import Entry, Findings, Kind, Tree
+from ckptd.model import Entry, Findings, Health, Kind, Tree
 
 DATA = Path(__file__).parent / "data"
 T0 = 1_700_000_000 * 10**9
@@ -69,6 +73,15 @@ class Save:
 
     def without(self, *paths: str) -> Save:
         return replace(self, files={p: b for p, b in self.files.items() if p not in paths})
+
+
+FILES = corpus.checkpoint_files("/run", 50, eval_loss=0.4, best=50, size=64, limit=3)
+SAVE = Save("checkpoint-50", FILES)
+
+
+def health(found: Findings, siblings: Sequence[Findings] = ()) -> tuple[Health, str]:
+    """The judgement on a save that nobody has touched for ever."""
+    return formats.judge(found, siblings, quiet=math.inf, writer=None, may_write=False, settle=5.0)
 
 
 def children(directory: Path, below: str = "") -> tuple[Entry, ...]:
