@@ -167,12 +167,12 @@ def test_a_taken_soft_one_says_that_room_is_needed_and_what_kept_it():
 def test_the_ladder_goes_from_the_cheapest_regret_to_the_dearest():
     there = run(*series(3, 4, 5), ck(9, age=1, health="broken"))
     policy = Policy(rules=(KeepLast(2),), firm=(KeepLast(1),))
-    trash = (trashed(1, since="10min"), trashed(2, since="2h"), trashed(0, since="20min"))
+    trash = (trashed(0, since="10min"), trashed(2, since="2h"), trashed(1, since="20min"))
 
     assert steps_of(plan_of(world(there, used=90, trash=trash), policy)) == [
         "purge checkpoint-2",
-        "purge checkpoint-0",
         "purge checkpoint-1",
+        "purge checkpoint-0",
         "set_aside checkpoint-9!",
         "evict checkpoint-3!",
         "evict checkpoint-4!",
