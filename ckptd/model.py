@@ -362,10 +362,14 @@ class TrashItem:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something under a watch that could not be seen or is no business of ckptd, and why."""
+    """Something under a watch that could not be seen, and why.
+
+    `passed_over`: it was seen, and is named like a checkpoint without being one.
+    """
 
     path: str
     error: str
+    passed_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

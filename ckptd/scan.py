@@ -142,6 +142,15 @@ def find_run(path: str, recognise: Recognise | None = None) -> FoundRun | None:
     return _found(path, directory, names, claims) if claims else None
 
 
+def is_claim(directory: str, name: str) -> bool:
+    """Whether *name* in *directory* is a directory that some format claims as a save."""
+    try:
+        seen = os.lstat(os.path.join(directory, name))
+    except OSError:
+        return False
+    return bool(formats.claims((_entry(name, seen, None),)))
+
+
 class _Walk:
     """One walk over a watch; paths in `waiting` are relative to its root."""
 
@@ -195,7 +204,8 @@ class _Walk:
         for _, claim in self.recognise(pretended):
             if claim.name in others and claim.name not in claimed:
                 text = _LOOK_ALIKE[others[claim.name].kind]
-                self.unreadable.append(Unreadable(os.path.join(path, claim.name), text))
+                lost = Unreadable(os.path.join(path, claim.name), text, passed_over=True)
+                self.unreadable.append(lost)
 
     def _descend(self, below: str, names: tuple[Entry, ...], claimed: set[str]) -> None:
         for entry in reversed(names):

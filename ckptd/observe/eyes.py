@@ -1,0 +1,201 @@
+"""One look at everything: watches to runs, disks, trash, in one World."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from ckptd import disk, procs, scan, trash
+from ckptd.config import Settings, Watch
+from ckptd.errors import UnreadableError
+from ckptd.ledger import LedgerView
+from ckptd.model import Filesystem, Run, TrashItem, Unreadable, World
+from ckptd.observe.memory import Memory
+from ckptd.observe.run import Moment, Surroundings, see
+
+# A first save is born under a watch when none of its files is older than the look before it.
+BIRTH_SLACK: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw: the World, where to watch next, and who was born.
+
+    `directories` are to be watched for arrivals, `writing` for the end of writing; `born` are
+    runs whose first save appeared since the look before. `unsure`: some health hangs on who
+    uses the run, and nobody asked.
+    """
+
+    world: World
+    directories: tuple[str, ...]
+    writing: tuple[str, ...]
+    born: tuple[Run, ...]
+    unsure: bool
+
+
+@dataclass(slots=True)
+class Eyes:
+    """Looks with what was configured, what the ledger knows and what was seen before.
+
+    `launchers` are processes that name a run only because they started us; while
+    `command_lives`, every run belongs to a live process (`exec`).
+    """
+
+    settings: Settings
+    ledger: LedgerView
+    memory: Memory = field(default_factory=Memory)
+    launchers: frozenset[int] = frozenset()
+    command_lives: bool = False
+
+    def look(self, *, users: bool) -> Look:
+        """Looks at every watch; *users* asks `/proc` and leases who uses what."""
+        gaze = _Gaze(self, users=users)
+        for watch in self.watches():
+            gaze.at_watch(watch)
+        gaze.keep_in_mind()
+        return gaze.look()
+
+    def look_at(self, run: Run) -> Run | None:
+        """One run again, with everyone who uses it; None when it is gone or cannot be seen."""
+        watch = next((w for w in self.watches() if w.path == run.watch), None)
+        found = scan.find_run(run.path)
+        if watch is None or found is None:
+            return None
+        gaze = _Gaze(self, users=True)
+        gaze.at_run(found, watch)
+        return gaze.runs[0] if gaze.runs else None
+
+    def is_run(self, path: str) -> bool:
+        """Whether *path* is a directory that checkpoints land in; no trash may lie there."""
+        return scan.find_run(path) is not None
+
+    def watches_of(self, run: str) -> Iterator[str]:
+        """The watches that *run* lies in."""
+        return (watch.path for watch in self.watches() if is_below(run, watch.path))
+
+    def watches(self) -> Iterator[Watch]:
+        """The configured watches, each a real path that may not exist yet."""
+        for watch in self.settings.watches:
+            for path in expand(watch.path):
+                yield replace(watch, path=path)
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Whether *path* is *directory* or lies below it."""
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
+
+
+def expand(pattern: str) -> tuple[str, ...]:
+    """The real directories that a watch's path or glob names; a plain path need not exist yet."""
+    if glob.has_magic(pattern) and not os.path.lexists(pattern):
+        return tuple(dict.fromkeys(os.path.realpath(path) for path in sorted(glob.glob(pattern))))
+    return (os.path.realpath(pattern),)
+
+
+class _Gaze:
+    """One look under way."""
+
+    def __init__(self, eyes: Eyes, *, users: bool) -> None:
+        self._eyes = eyes
+        self._at = Moment(datetime.now(UTC), time.monotonic())
+        self._snapshot = procs.look(ignore=eyes.launchers) if users else None
+        self._filesystems: dict[str, Filesystem] = {}
+        self._directories: list[str] = []
+        self._writing: list[str] = []
+        self._unreadable: list[Unreadable] = []
+        self._trash: list[TrashItem] = []
+        self._born: list[Run] = []
+        self._unsure = False
+        self.runs: list[Run] = []
+
+    def at_watch(self, watch: Watch) -> None:
+        survey = scan.find_runs(watch.path)
+        self._directories += (watch.path, *survey.directories)
+        self._unreadable += survey.unreadable
+        if not os.path.isdir(watch.path):
+            return
+        for found in survey.runs:
+            self.at_run(found, watch)
+        listed, strange = trash.below(watch.path, survey.places)
+        place = self._filesystem(watch.path).path
+        self._trash += (replace(item, filesystem=place) for item in listed)
+        self._unreadable += strange
+
+    def at_run(self, found: scan.FoundRun, watch: Watch) -> None:
+        try:
+            seen = see(found, self._around(watch, found.path), self._eyes.memory)
+        except UnreadableError as error:
+            self._unreadable.append(Unreadable(found.path, str(error)))
+            return
+        run = self._adopt(seen.run, watch)
+        self.runs.append(run)
+        self._unreadable += seen.unreadable
+        self._writing += seen.writing
+        self._unsure = self._unsure or seen.unsure
+
+    def keep_in_mind(self) -> None:
+        """What the next look is compared with."""
+        memory = self._eyes.memory
+        paths = {run.path for run in self.runs}
+        memory.forget({(r.path, c.name) for r in self.runs for c in r.checkpoints}, paths)
+        born = {run.path for run in self._born}
+        memory.runs |= {path: path in born for path in paths - memory.runs.keys()}
+        memory.looked_at = self._at.now.timestamp()
+
+    def look(self) -> Look:
+        world = World(
+            tuple(self.runs),
+            tuple({fs.path: fs for fs in self._filesystems.values()}.values()),
+            tuple(self._trash),
+            tuple(self._unreadable),
+        )
+        directories = tuple(dict.fromkeys(self._directories))
+        return Look(world, directories, tuple(self._writing), tuple(self._born), self._unsure)
+
+    def _around(self, watch: Watch, run: str) -> Surroundings:
+        settings = self._eyes.settings
+        return Surroundings(
+            watch,
+            settings.policies.of(run),
+            self._filesystem(watch.path),
+            settings.trust,
+            self._at,
+            self._snapshot,
+            self._eyes.command_lives,
+        )
+
+    def _filesystem(self, path: str) -> Filesystem:
+        """The filesystem of a watch; watches on one filesystem share one value."""
+        if path not in self._filesystems:
+            measured = disk.measure(path)
+            self._filesystems[path] = next(
+                (fs for fs in self._filesystems.values() if _same(fs, measured)), measured
+            )
+        return self._filesystems[path]
+
+    def _adopt(self, run: Run, watch: Watch) -> Run:
+        memory = self._eyes.memory
+        if watch.named or watch.adopt == "all" or self._eyes.ledger.is_adopted(run.path, run.inode):
+            return replace(run, adopted=True)
+        if run.path in memory.runs:
+            return replace(run, adopted=memory.runs[run.path])
+        if memory.looked_at is None or not _born_after(run, memory.looked_at - BIRTH_SLACK):
+            return run
+        born = replace(run, adopted=True)
+        self._born.append(born)
+        return born
+
+
+def _born_after(run: Run, moment: float) -> bool:
+    """Whether every save of a new run is young: one moved or copied in keeps its old times."""
+    return all(c.saved_at.timestamp() >= moment for c in run.checkpoints)
+
+
+def _same(one: Filesystem, other: Filesystem) -> bool:
+    """Whether two measurements are of one filesystem: a project quota shows another total."""
+    return one.mount == other.mount and one.total == other.total

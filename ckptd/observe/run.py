@@ -1,0 +1,354 @@
+"""One run: its saves judged, its trainer's pointers, who uses it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from ckptd import beneath, formats, scan
+from ckptd.config import Watch
+from ckptd.errors import UnreadableError
+from ckptd.formats.base import Claim, Format
+from ckptd.model import (
+    Checkpoint,
+    Filesystem,
+    Findings,
+    Health,
+    Identity,
+    Kind,
+    Role,
+    Run,
+    Tree,
+    Unreadable,
+    Use,
+)
+from ckptd.observe import facts
+from ckptd.observe.memory import Memory, Sighting
+from ckptd.policy import Policy
+from ckptd.procs import Snapshot
+
+# Trainers list and stat their checkpoints right after a save (DESIGN section 3, Calm).
+CALM: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a look is taken: for people and file times, and for ages."""
+
+    now: datetime
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run is seen in. `snapshot` is None while nobody asked who uses what."""
+
+    watch: Watch
+    policy: Policy
+    filesystem: Filesystem
+    trust: tuple[str, ...]
+    at: Moment
+    snapshot: Snapshot | None
+    command_lives: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """One claim as it was found, before it is judged."""
+
+    format: Format
+    claim: Claim
+    tree: Tree
+    identity: Identity
+    findings: Findings
+    quiet: float
+    writer: str | None
+    pinned: bool
+    locked: bool
+    open_somewhere: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A run, what in it could not be read, and what further looks need."""
+
+    run: Run
+    unreadable: tuple[Unreadable, ...]
+    writing: tuple[str, ...]  # directories of saves that are not complete, for the watcher
+    unsure: bool  # some judgement needs to know who uses what
+
+
+def see(found: scan.FoundRun, around: Surroundings, memory: Memory) -> Seen:
+    """Looks at one run. Raises UnreadableError when its directory cannot be opened."""
+    saves: list[Save] = []
+    unreadable: list[Unreadable] = []
+    with _directory(found.path) as run_fd:
+        stat = os.fstat(run_fd)
+        for format_, claim in found.claims:
+            try:
+                saves.append(_save(run_fd, found.path, format_, claim, around, memory))
+            except UnreadableError as error:
+                unreadable.append(Unreadable(f"{found.path}/{claim.name}", str(error)))
+    live_users = _users_of_run(found.path, around)
+    live = around.command_lives or bool(live_users)
+    judged = _judge_all(saves, around, live=live)
+    _remember(found.path, judged, memory, around.at)
+    checkpoints = tuple(
+        sorted(
+            (_checkpoint(found.path, save, judged, around, memory) for save in saves),
+            key=lambda checkpoint: checkpoint.order,
+        )
+    )
+    run = _run(found, stat, checkpoints, saves, around)
+    run = replace(run, live=live, users=live_users, calm=_calm(run))
+    return Seen(
+        run, tuple(unreadable), tuple(_writing(found.path, judged)), _unsure(judged, around)
+    )
+
+
+@contextmanager
+def _directory(path: str) -> Iterator[int]:
+    fd = beneath.open_directory(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+# --- one save ----------------------------------------------------------------------------
+
+
+def _save(
+    run_fd: int, run: str, format_: Format, claim: Claim, around: Surroundings, memory: Memory
+) -> Save:
+    tree = scan.tree(run_fd, claim.name)
+    identity = scan.identity(tree)
+    key = (run, claim.name)
+    seen = memory.sightings.get(key)
+    known = seen.findings if seen and seen.identity == identity else None
+    settled = known is not None and seen is not None and seen.complete
+    quiet = memory.quiet(key, identity, around.at.monotonic)
+    shared = around.filesystem.shared  # there a lease proves nothing, and NFSv4 says in use
+    asked = around.snapshot is not None and not shared
+    fd = beneath.open_beneath(run_fd, claim.name)
+    try:
+        return Save(
+            format_,
+            claim,
+            tree,
+            identity,
+            known or format_.inspect(claim, tree, scan.peek(fd)),
+            _age(tree, around.at) if quiet is None else quiet,
+            None if settled or shared else _open_file(fd, tree, write_only=True),
+            beneath.pinned(fd),
+            around.snapshot is not None and beneath.locked(fd),
+            _open_file(fd, tree, write_only=False) if asked else None,
+        )
+    finally:
+        os.close(fd)
+
+
+def _open_file(fd: int, tree: Tree, *, write_only: bool) -> str | None:
+    """The first file of a save that some process has open, as far as leases can tell."""
+    for entry in tree.files:
+        try:
+            file_fd = beneath.open_file(fd, entry.path)
+        except OSError:
+            continue  # gone or not ours to read: /proc and the look before the act decide
+        try:
+            if beneath.open_for(file_fd, write_only=write_only):
+                return entry.path
+        finally:
+            os.close(file_fd)
+    return None
+
+
+def _age(tree: Tree, at: Moment) -> float:
+    """Seconds since the newest file time; 0 for times in the future."""
+    newest = max((e.mtime_ns for e in tree.entries), default=tree.root.mtime_ns)
+    return max(0.0, at.now.timestamp() - newest / 1e9)
+
+
+# --- all saves of a run ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    save: Save
+    health: Health
+    evidence: str
+
+
+def _judge_all(saves: Sequence[Save], around: Surroundings, *, live: bool) -> list[_Judged]:
+    """First those that prove themselves, then the rest with these as witnesses."""
+    alone = [_judge(save, (), around, may_write=True) for save in saves]
+    witnesses = [j.save.findings for j in alone if j.health is Health.COMPLETE]
+    newest = max((found.saved_at for found in witnesses), default=None)
+    return [
+        first
+        if first.health is Health.COMPLETE
+        else _judge(
+            first.save, witnesses, around, may_write=_may_write(first.save, newest, around, live)
+        )
+        for first in alone
+    ]
+
+
+def _judge(
+    save: Save, witnesses: Sequence[Findings], around: Surroundings, *, may_write: bool
+) -> _Judged:
+    writer = f"{save.writer} is open for writing" if save.writer else None
+    health, evidence = formats.judge(
+        save.findings,
+        witnesses,
+        quiet=save.quiet,
+        writer=writer,
+        may_write=may_write,
+        settle=around.policy.settle,
+    )
+    return _Judged(save, health, evidence)
+
+
+def _may_write(save: Save, newest: datetime | None, around: Surroundings, live: bool) -> bool:
+    """Whether some process may still write it: nobody goes back to an older save.
+
+    Where other hosts write, only time tells.
+    """
+    if around.filesystem.shared and save.quiet < around.policy.broken_after:
+        return True
+    return live and (newest is None or save.findings.saved_at >= newest)
+
+
+def _unsure(judged: Sequence[_Judged], around: Surroundings) -> bool:
+    """Whether a save's health hangs on who uses the run, and nobody has asked yet."""
+    return around.snapshot is None and any(
+        j.health is not Health.COMPLETE and j.save.quiet >= around.policy.settle for j in judged
+    )
+
+
+def _writing(run: str, judged: Sequence[_Judged]) -> Iterator[str]:
+    for j in judged:
+        if j.health is not Health.COMPLETE:
+            yield f"{run}/{j.save.claim.name}"
+            for entry in j.save.tree.entries:
+                if entry.kind is Kind.DIRECTORY:
+                    yield f"{run}/{j.save.claim.name}/{entry.path}"
+
+
+def _remember(run: str, judged: Sequence[_Judged], memory: Memory, at: Moment) -> None:
+    for j in judged:
+        key = (run, j.save.claim.name)
+        seen = memory.sightings.get(key)
+        complete = j.health is Health.COMPLETE
+        began = None if memory.looked_at is None else at.monotonic
+        if seen is None or seen.identity != j.save.identity:
+            since, done = began, began if complete else None
+        else:
+            since = seen.since
+            done = seen.complete_since if seen.complete else (at.monotonic if complete else None)
+        memory.sightings[key] = Sighting(j.save.identity, j.save.findings, since, done, complete)
+
+
+# --- values ------------------------------------------------------------------------------
+
+
+def _checkpoint(
+    run: str, save: Save, judged: Sequence[_Judged], around: Surroundings, memory: Memory
+) -> Checkpoint:
+    own = next(j for j in judged if j.save is save)
+    siblings = [
+        j.save.findings for j in judged if j.health is Health.COMPLETE and j.save is not save
+    ]
+    path = f"{run}/{save.claim.name}"
+    found = save.findings
+    return Checkpoint(
+        path=path,
+        name=save.claim.name,
+        identity=save.identity,
+        format=save.format.name,
+        step=found.step,
+        bytes=save.tree.allocated,
+        saved_at=found.saved_at,
+        health=own.health,
+        evidence=own.evidence,
+        uid=save.tree.root.uid,
+        age=_age_of(run, save, memory, around.at),
+        parts=found.parts,
+        metrics=found.metrics,
+        pinned=save.pinned,
+        slim=bool(siblings) and _slim(found) and not all(map(_slim, siblings)),
+        weights_whole=found.weights_whole,
+        recorded_best=found.best.name if found.best else None,
+        uses=_uses(path, save, around),
+        foreign=facts.foreign(save.tree, found, siblings),
+    )
+
+
+def _slim(found: Findings) -> bool:
+    return not any(part.role in (Role.OPTIMIZER, Role.RNG) for part in found.parts)
+
+
+def _age_of(run: str, save: Save, memory: Memory, at: Moment) -> float:
+    seen = memory.sightings[(run, save.claim.name)]
+    if seen.complete_since is not None:
+        return at.monotonic - seen.complete_since
+    return max(0.0, (at.now - save.findings.saved_at).total_seconds())
+
+
+def _uses(path: str, save: Save, around: Surroundings) -> tuple[Use, ...]:
+    """Who uses a save. A lease knows that somebody does, /proc may know who."""
+    if around.snapshot is None:
+        return ()
+    uses = around.snapshot.uses(path)
+    if save.locked and not any(use.how == "lock" for use in uses):
+        uses = (*uses, Use("lock"))
+    if save.open_somewhere and not any(use.how in ("open", "mapped") for use in uses):
+        uses = (*uses, Use("open"))
+    return uses
+
+
+def _users_of_run(run: str, around: Surroundings) -> tuple[Use, ...]:
+    return around.snapshot.uses(run) if around.snapshot else ()
+
+
+def _run(
+    found: scan.FoundRun,
+    stat: os.stat_result,
+    checkpoints: tuple[Checkpoint, ...],
+    saves: Sequence[Save],
+    around: Surroundings,
+) -> Run:
+    names = [c.name for c in checkpoints]
+    series = [c for c in checkpoints if c.complete]
+    newest = [s.findings for s in saves if series and s.claim.name == series[-1].name]
+    format_ = saves[0].format if saves else formats.REGISTRY[0]
+    gap = facts.interval(checkpoints)
+    quiet = (around.at.now - series[-1].saved_at).total_seconds() if series else 0.0
+    return Run(
+        path=found.path,
+        watch=around.watch.path,
+        filesystem=around.filesystem.path,
+        format=format_.name,
+        device=stat.st_dev,
+        inode=stat.st_ino,
+        uid=stat.st_uid,
+        checkpoints=checkpoints,
+        finished=quiet > max(around.policy.finished_after, 3 * (gap or 0.0)),
+        best_metric=facts.best_metric([s.findings for s in saves]),
+        pointers=facts.pointers(found.children, found.path, names),
+        trainer_limit=newest[0].trainer_limit if newest else None,
+        exports=format_.exports(found.children),
+        trusted=format_.proven or format_.name in around.trust,
+        next_save_bytes=max((c.bytes for c in series[-3:]), default=0),
+        save_interval_seconds=gap,
+    )
+
+
+def _calm(run: Run) -> float:
+    """Seconds for which nothing is let go yet, counted from the newest completion."""
+    ages = [c.age for c in run.complete]
+    return max(0.0, CALM - min(ages)) if ages else 0.0
