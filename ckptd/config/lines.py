@@ -1,0 +1,43 @@
+"""On which line of a TOML text a key stands. For error messages: a guess costs nothing worse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+Place = tuple[str | int, ...]
+
+_BARE_OR_QUOTED: Final = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_NAME: Final = rf"{_BARE_OR_QUOTED}(?:\s*\.\s*{_BARE_OR_QUOTED})*"
+_TABLE: Final = re.compile(rf"\s*(?P<open>\[\[?)\s*(?P<name>{_NAME})\s*\]")
+_KEY: Final = re.compile(rf"\s*(?P<name>{_NAME})\s*=")
+
+
+def lines_of(text: str) -> Mapping[Place, int]:
+    """Line numbers, from 1, by place; the items of an array of tables are numbered from 0."""
+    found: dict[Place, int] = {}
+    counts: dict[Place, int] = {}
+    table: Place = ()
+    for number, line in enumerate(text.split("\n"), start=1):
+        if match := _TABLE.match(line):
+            table = _words(match["name"])
+            if match["open"] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, counts[table])
+            found.setdefault(table, number)
+        elif match := _KEY.match(line):
+            found.setdefault((*table, *_words(match["name"])), number)
+    return found
+
+
+def line_of(place: Place, lines: Mapping[Place, int]) -> int | None:
+    """The line of *place*, or of the nearest table around it."""
+    for length in range(len(place), 0, -1):
+        if place[:length] in lines:
+            return lines[place[:length]]
+    return None
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(word.strip("\"'") for word in re.findall(_BARE_OR_QUOTED, name))
