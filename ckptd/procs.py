@@ -1,0 +1,301 @@
+"""Who uses what: one pass over /proc, then questions about runs and checkpoints.
+
+A process in a container sees a directory under a path of its own; there the directories are
+compared, device and inode, besides the paths.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
+
+from ckptd.model import Use
+from ckptd.units import show_text
+
+_COMMANDS: Final = frozenset(
+    {"watch", "exec", "plan", "apply", "why", "status", "history", "advise", "simulate", "adopt"}
+    | {"pin", "unpin", "restore", "archive", "finish", "check", "config", "install", "demo"}
+)
+_HOW: Final = ("open", "mapped", "cwd", "named")
+_GONE: Final = (FileNotFoundError, ProcessLookupError)  # a process may end while it is read
+_MOST_ARGUMENTS: Final = 2**20  # bytes of a command line that are read
+_LONGEST_PATH: Final = 4095
+_LONGEST_COMMAND: Final = 40
+# proc_pid_maps(5): address, permissions, offset, device, inode (0: no file), path.
+_MAPPED: Final = re.compile(rb"^\S+ \S+ \S+ \S+ [1-9]\d* +(/.*)$", re.MULTILINE)
+
+Fact = tuple[str, str, int]  # a path, how it is used, by which pid
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What one process has to do with files. `cwd` is empty where nobody says.
+
+    `elsewhere` is the mount namespace where that is not ours, else empty; `barred` says that
+    what it has open is kept from us. Of a `launcher` only open files count.
+    """
+
+    pid: int
+    command: str
+    argv: tuple[str, ...] = ()
+    cwd: str = ""
+    opened: frozenset[str] = frozenset()
+    elsewhere: str = ""
+    barred: bool = False
+    launcher: bool = False
+
+
+class Snapshot:
+    """What every process had open, worked in and named at one moment."""
+
+    def __init__(self, processes: Iterable[Process]) -> None:
+        self._processes = {process.pid: process for process in processes}
+        self._seen = _Index(self._processes, self._facts())
+
+    @property
+    def blind(self) -> frozenset[int]:
+        """Processes of others whose open files are kept from us; what they use is not known."""
+        return frozenset(process.pid for process in self._processes.values() if process.barred)
+
+    def uses(self, path: str, *, mapped: bool = True) -> tuple[Use, ...]:
+        """Who uses the file or directory at the absolute real *path*, or anything below it.
+
+        Open files first, then *mapped* ones (read when first asked for: about as dear as the
+        rest together), working directories and command lines.
+        """
+        found = self._seen.at_or_below(path)
+        if mapped:
+            found |= self._mapped.at_or_below(path)
+        ranked = sorted((_HOW.index(how), pid) for how, pid in found)
+        return tuple(Use(_HOW[rank], pid, self._processes[pid].command) for rank, pid in ranked)
+
+    def _facts(self) -> Iterator[Fact]:
+        names = _Names()
+        for process in self._processes.values():
+            for path in process.opened:
+                yield path, "open", process.pid
+            if process.launcher:
+                continue
+            yield process.cwd, "cwd", process.pid
+            for path in names.of(process):
+                yield path, "named", process.pid
+
+    @cached_property
+    def _mapped(self) -> _Index:
+        facts = ((path, "mapped", pid) for pid in self._processes for path in _maps(pid))
+        return _Index(self._processes, facts)
+
+
+def look(*, ignore: Collection[int] = ()) -> Snapshot:
+    """Who uses what, now. Quick: no more is read than /proc's links and command lines.
+
+    Left out are this process, kernel threads, the dead, and every other ckptd with the wrappers
+    that started it (`timeout 60 ckptd apply out`). Processes in *ignore* (our launchers) name a
+    run only because they started us: of them only open files count that we did not inherit.
+    """
+    ours, inherited = _namespace("self"), _opened("self")
+    pids = (int(name) for name in os.listdir("/proc") if name.isascii() and name.isdigit())
+    return Snapshot(
+        process
+        for pid in pids
+        if pid != os.getpid()
+        and (process := _process(pid, ours, inherited if pid in ignore else None)) is not None
+    )
+
+
+def ancestors() -> frozenset[int]:
+    """The pids of our parent, its parent, and so on."""
+    import psutil
+
+    return frozenset(process.pid for process in psutil.Process().parents())
+
+
+def descendants(pid: int) -> frozenset[int]:
+    """The pids of *pid*'s children, their children, and so on; none when it has ended."""
+    import psutil
+
+    try:
+        return frozenset(child.pid for child in psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return frozenset()
+
+
+# --- reading one process -----------------------------------------------------------------
+
+
+def _process(pid: int, ours: str, inherited: frozenset[str] | None) -> Process | None:
+    """What /proc says of *pid*; None when it is gone, or is another ckptd."""
+    try:
+        argv = _argv(pid)
+        if _is_ckptd(argv):
+            return None
+        command = _command(pid, argv)
+    except _GONE:
+        return None
+    launcher = inherited is not None
+    try:
+        cwd, namespace = _link(f"/proc/{pid}/cwd"), _namespace(pid)
+        opened = _opened(pid) - (inherited or frozenset())
+    except PermissionError:
+        # A kernel thread has no command line, and nothing that it could hide.
+        return Process(pid, command, argv, barred=bool(argv), launcher=launcher)
+    except _GONE:
+        return None
+    elsewhere = "" if namespace == ours else namespace
+    return Process(pid, command, argv, cwd, opened, elsewhere, launcher=launcher)
+
+
+def _argv(pid: int) -> tuple[str, ...]:
+    raw = _read(f"/proc/{pid}/cmdline", _MOST_ARGUMENTS)
+    return tuple(os.fsdecode(token) for token in raw.rstrip(b"\0").split(b"\0")) if raw else ()
+
+
+def _command(pid: int, argv: tuple[str, ...]) -> str:
+    """A short name for people; anything may stand in it, so it is made harmless."""
+    name = os.path.basename(argv[0]) if argv else ""
+    name = name or os.fsdecode(_read(f"/proc/{pid}/comm", _LONGEST_COMMAND)).strip()
+    return show_text(name[:_LONGEST_COMMAND])
+
+
+def _read(path: str, most: int) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        chunks = bytearray()
+        while len(chunks) < most and (chunk := file.read(most - len(chunks))):
+            chunks += chunk
+        return bytes(chunks)
+
+
+def _link(path: str) -> str:
+    """Where a link of /proc points; empty when it is gone, or longer than the kernel tells."""
+    try:
+        return os.readlink(path)
+    except _GONE:
+        return ""
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return ""
+
+
+def _namespace(pid: int | str) -> str:
+    return _link(f"/proc/{pid}/ns/mnt")
+
+
+def _opened(pid: int | str) -> frozenset[str]:
+    """The paths a process has open; sockets, pipes and the like have none."""
+    here = f"/proc/{pid}/fd"
+    targets = {_link(f"{here}/{fd}") for fd in os.listdir(here)}
+    return frozenset(target for target in targets if target.startswith("/"))
+
+
+def _maps(pid: int) -> frozenset[str]:
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            found = set(_MAPPED.findall(file.read()))
+    except (*_GONE, PermissionError):
+        return frozenset()  # ended since, or among the blind
+    return frozenset(os.fsdecode(path.replace(rb"\012", b"\n")) for path in found)
+
+
+# --- command lines -----------------------------------------------------------------------
+
+
+def _is_ckptd(argv: tuple[str, ...]) -> bool:
+    """Whether this is ckptd or starts it. An output directory may be called ckptd as well."""
+    return any(
+        command in _COMMANDS and os.path.basename(program) == "ckptd"
+        for program, command in pairwise(argv)
+    )
+
+
+class _Names:
+    """The absolute paths that command lines may name, as they stand and with links resolved.
+
+    The workers of one training share directory and arguments: each is resolved once.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[tuple[str, str], frozenset[str]] = {}
+        self._directories: dict[str, str] = {}
+
+    def of(self, process: Process) -> Iterator[str]:
+        for token in process.argv:
+            key = (process.cwd, token)
+            if key not in self._tokens:
+                self._tokens[key] = frozenset(self._paths(*key))
+            yield from self._tokens[key]
+
+    def _paths(self, cwd: str, token: str) -> Iterator[str]:
+        _, equals, value = token.partition("=")
+        texts = [] if token.startswith("-") else [token]
+        texts += [value, value.rpartition("=")[2]] if equals else []
+        for text in filter(None, texts):
+            path = text if text.startswith("/") else cwd and f"{cwd}/{text}"
+            if path and len(path) <= _LONGEST_PATH:
+                yield "/" + os.path.normpath(path).lstrip("/")
+                yield self._resolved(path)
+
+    def _resolved(self, path: str) -> str:
+        above, name = os.path.split(path)
+        if name in {"", ".", ".."}:
+            return os.path.realpath(path)
+        if above not in self._directories:
+            self._directories[above] = os.path.realpath(above)
+        real = os.path.join(self._directories[above], name)
+        return os.path.realpath(real) if os.path.islink(real) else real
+
+
+# --- finding them again ------------------------------------------------------------------
+
+
+class _Index:
+    """Facts, found by any directory above them."""
+
+    def __init__(self, processes: dict[int, Process], facts: Iterable[Fact]) -> None:
+        self._facts = sorted({fact for fact in facts if fact[0]})
+        self._places: dict[tuple[int, int], set[tuple[str, int]]] = {}
+        known: dict[tuple[str, str], tuple[int, int] | None] = {}
+        for path, how, pid in self._facts:
+            if namespace := processes[pid].elsewhere:
+                for place in _above(path):
+                    key = (namespace, place)
+                    if key not in known:
+                        known[key] = _identity(f"/proc/{pid}/root{place}")
+                    if (identity := known[key]) is not None:
+                        self._places.setdefault(identity, set()).add((how, pid))
+
+    def at_or_below(self, path: str) -> set[tuple[str, int]]:
+        """How and by whom *path* or something below it is used."""
+        inside = path.rstrip("/") + "/"
+        found = {
+            (how, pid)
+            for first, last in ((path, path + "\0"), (inside, inside[:-1] + chr(ord("/") + 1)))
+            for _, how, pid in self._facts[self._position(first) : self._position(last)]
+        }
+        identity = _identity(path) if self._places else None
+        return found | self._places.get(identity, set()) if identity else found
+
+    def _position(self, path: str) -> int:
+        return bisect_left(self._facts, (path,))
+
+
+def _above(path: str) -> Iterator[str]:
+    """*path* and every directory above it but the root."""
+    while len(path) > 1:
+        yield path
+        path = os.path.dirname(path)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None  # of whatever kind (a dead mount, no rights): then the paths alone speak
+    return stat.st_dev, stat.st_ino
