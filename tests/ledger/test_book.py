@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from ckptd.errors import LedgerError
 from ckptd.ledger import Ledger, Record, Save, new_id
+from ckptd.ledger.book import _statements
 from ckptd.ledger.record import pack, unpack
 from ckptd.ledger.slots import FACTS, SLOTS
 
@@ -113,6 +115,20 @@ def test_process_killed_at_random_moments_loses_no_concluded_act(state):
             for record in ledger.unfinished():
                 ledger.conclude(record.id, "dropped")
             assert ledger.alarms == ()
+
+
+def test_act_stored_but_still_in_its_slot_is_over(state):
+    with Ledger(state) as ledger:
+        record = ledger.intend(evict())
+        done = replace(record, outcome="done")
+        ledger._database.write(_statements(done), durable=True)  # and killed before the next step
+
+    view = Ledger.read_only(state)
+    assert view.unfinished() == ()
+    assert list(view.history()) == [done]
+    with Ledger(state) as ledger:
+        assert list(ledger.history()) == [done]
+        assert ledger._slots_file.read() == ()
 
 
 def test_recovery_concludes_what_another_process_intended(state, tmp_path):
@@ -385,6 +401,12 @@ def test_without_shared_memory_sqlite_keeps_no_wal(state):
 
         assert not os.path.exists(f"{state}/ledger.db-wal")
         assert len(list(Ledger.read_only(state).history())) == 1
+
+
+def test_all_files_are_made_while_there_is_room(state):
+    Ledger(state).close()
+
+    assert sorted(os.listdir(state)) == ["intents", "ledger.db"]
 
 
 def test_state_directory_is_private(state):

@@ -1,11 +1,12 @@
 """The slot file: laid out once, a torn write harms its own block only."""
 
 import os
+import threading
 
 import pytest
 
 from ckptd.errors import LedgerError
-from ckptd.ledger import Ledger, Record
+from ckptd.ledger import Ledger, Record, locks
 from ckptd.ledger.blocks import BLOCK
 from ckptd.ledger.slots import SLOTS, SlotReader, Slots
 
@@ -139,3 +140,55 @@ def test_only_a_regular_file_serves(path, kind):
         Slots(path)
     with pytest.raises(LedgerError, match="cannot be read"):
         SlotReader(path).read()
+
+
+def test_outcome_of_the_same_id_used_again_is_not_the_old_one(path):
+    slots = Slots(path)
+    for _ in range(2):
+        slots.intend(record("a"))
+        (slot,) = slots.read()
+        assert not slot.settled
+        slots.settle(slot, record("a", outcome="done"))
+        slots.free(slot)
+    slots.close()
+
+
+def test_number_that_comes_again_after_a_torn_block_misleads_nobody(path):
+    slots = Slots(path)
+    slots.intend(record("a"))
+    slots.settle(slots.read()[0], record("a", outcome="done"))
+    slots.close()
+    damage(path, 0)
+    slots = Slots(path)
+    slots.intend(record("b"))
+
+    (slot,) = slots.read()
+    assert (slot.sequence, slot.record.id, slot.settled) == (1, "b", False)
+    slots.close()
+
+
+def test_settled_slot_can_be_freed_and_taken_by_another(path):
+    slots, other = Slots(path), Slots(path)
+    slots.intend(record("a"))
+    slots.settle(slots.read()[0], record("a", outcome="done"))
+    other.free(other.read()[0])
+    other.intend(record("b"))
+
+    assert [slot.index for slot in other.read()] == [0]
+    slots.close()
+    other.close()
+
+
+def test_one_writer_at_a_time(path):
+    slots = Slots(path)
+    writer = threading.Thread(target=slots.intend, args=(record("a"),))
+    with open(path, "r+b") as other:
+        assert locks.lock(other.fileno(), 2 * SLOTS * BLOCK)
+        writer.start()
+        writer.join(0.1)
+        assert writer.is_alive()
+        locks.unlock(other.fileno(), 2 * SLOTS * BLOCK)
+        writer.join(5)
+
+    assert names(slots) == ["a"]
+    slots.close()
