@@ -1,0 +1,197 @@
+"""Carries out a plan one action at a time: look again, intent, act, outcome.
+
+The intent is durable before anything moves, the outcome after it. A refusal is no failure:
+the world changed since the plan was made, and nothing was touched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from ckptd import disk, trash
+from ckptd.actions import trash as acts
+from ckptd.actions.recorded import Tell, recorded
+from ckptd.errors import ActionError, CkptdError, LedgerError, RefusedError
+from ckptd.ledger import Ledger, Record
+from ckptd.model import Action, ActionKind, Checkpoint, Outcome, Plan, Relief, Run, Standing
+from ckptd.observe import Eyes
+from ckptd.policy import judge_run
+from ckptd.units import show_bytes
+
+# XFS hands unlinked blocks back in the background; within this time they are there.
+SPACE_COMES_WITHIN: Final = 3.0
+POLL_EVERY: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Everything that acting needs. `tell` hears each record once it is in the ledger."""
+
+    eyes: Eyes
+    ledger: Ledger
+    tell: Tell
+
+    def execute(self, plan: Plan) -> Iterator[Outcome]:
+        """The outcome of each action of *plan*, in order.
+
+        Under demand it measures after each purge and stops when the demand is met, since the
+        rest may no longer be needed, and also when no space came: something holds it, and
+        taking more would free no more.
+        """
+        demands = {need.filesystem.path: need for need in plan.filesystems if need.demand}
+        for action in plan.actions:
+            need = demands.get(action.filesystem)
+            free = disk.free_bytes(action.filesystem) if need else 0
+            outcome = self.carry_out(action)
+            yield outcome
+            if need and outcome.freed_bytes and not self._go_on(need, free, outcome):
+                return
+
+    def _go_on(self, need: Relief, free: int, outcome: Outcome) -> bool:
+        goal = need.filesystem.free + need.demand
+        gained = _gained(need.filesystem.path, free, outcome.freed_bytes)
+        if gained < outcome.freed_bytes // 2:
+            self.tell(_held_open(outcome, gained))
+            return False
+        return free + gained < goal
+
+    def carry_out(self, action: Action) -> Outcome:
+        """Does *action* if a new look still says so."""
+        if action.kind is ActionKind.PURGE:
+            return self._purge(action)
+        try:
+            run, checkpoint = self._look_again(action)
+        except CkptdError as error:
+            return self._refused(action, error)
+        moved = self._let_go(action, run, checkpoint)
+        if not moved.ok or not action.purge_now or moved.freed_bytes:
+            return moved
+        item = trash.find(self._place(run), moved.id or "")
+        if item is None:
+            return moved
+        purged = self._purge(replace(action, kind=ActionKind.PURGE, item=item))
+        return replace(moved, freed_bytes=purged.freed_bytes, error=purged.error)
+
+    # --- looking again -------------------------------------------------------------------
+
+    def _look_again(self, action: Action) -> tuple[Run, Checkpoint]:
+        """The run and checkpoint as they are now; RefusedError when the verdict has changed."""
+        planned = action.checkpoint
+        run = self.eyes.look_at(action.run) if action.run else None
+        if run is None or planned is None:
+            raise RefusedError("its run is gone or cannot be read")
+        under_demand = action.wait == 0 and action.purge_now
+        policy = self.eyes.settings.policies.of(run.path)
+        judged = judge_run(run, policy, datetime.now(UTC), demand=under_demand)
+        verdict = next((v for v in judged.verdicts if v.checkpoint.name == planned.name), None)
+        if verdict is None:
+            raise RefusedError("it is gone")
+        if verdict.checkpoint.identity != planned.identity:
+            raise RefusedError("it changed since the plan was made")
+        allowed = {Standing.SURPLUS, Standing.SOFT} if under_demand else {Standing.SURPLUS}
+        if verdict.standing not in allowed or (
+            verdict.standing is Standing.SURPLUS and verdict.action is not action.kind
+        ):
+            raise RefusedError(verdict.reasons[0].text)
+        return run, verdict.checkpoint
+
+    def _refused(self, action: Action, error: CkptdError) -> Outcome:
+        record = _record(action, "refuse", outcome="failed", error=str(error))
+        self.ledger.note(record)
+        self.tell(record)
+        return Outcome(action, ok=False, error=str(error), refused=isinstance(error, RefusedError))
+
+    # --- acts ----------------------------------------------------------------------------
+
+    def _let_go(self, action: Action, run: Run, checkpoint: Checkpoint) -> Outcome:
+        record = _record(action, action.kind.value)
+        try:
+            place = self._place(run)
+        except RefusedError as error:
+            if action.purge_now:
+                return self._recorded(action, record, lambda: acts.remove(run, checkpoint))
+            return self._refused(action, error)
+
+        def move() -> int:
+            acts.move_in(
+                run,
+                checkpoint,
+                action.kind,
+                id=record.id,
+                place=place,
+                reason=record.reason,
+                now=datetime.now(UTC),
+            )
+            return 0
+
+        policy = self.eyes.settings.policies.of(run.path)
+        space_in = 0.0 if action.purge_now else policy.trash_for
+        details = {"place": place, "space_in": space_in}
+        return self._recorded(action, replace(record, details=details), move)
+
+    def _place(self, run: Run) -> str:
+        return acts.find_place(run.path, run.watch, self.eyes.is_run)
+
+    def _purge(self, action: Action) -> Outcome:
+        item = action.item
+        if item is None:
+            raise ActionError(f"{action.path} is not in the trash")
+        record = _record(action, "purge", details={"item": item.id, "place": item.place})
+        return self._recorded(action, record, lambda: acts.purge(item))
+
+    def _recorded(self, action: Action, record: Record, act: Callable[[], int]) -> Outcome:
+        """The outcome of *act*, which returns the bytes it freed."""
+        try:
+            freed = recorded(self.ledger, self.tell, record, act)
+        except LedgerError as error:
+            return self._refused(action, error)
+        except (CkptdError, OSError) as error:
+            refused = isinstance(error, RefusedError)
+            return Outcome(action, ok=False, error=str(error), id=record.id, refused=refused)
+        return Outcome(action, ok=True, freed_bytes=freed, id=record.id)
+
+
+def _record(
+    action: Action,
+    event: str,
+    *,
+    outcome: str = "intended",
+    error: str | None = None,
+    details: dict[str, str] | None = None,
+) -> Record:
+    subject = action.checkpoint or action.item
+    reason = action.reasons[0] if action.reasons else None
+    return Record(
+        at=time.time(),
+        event=event,
+        checkpoint=action.path,
+        run=subject.path.rpartition("/")[0] if subject else "",
+        step=subject.step if subject else None,
+        bytes=action.bytes,
+        rule=reason.rule if reason else "",
+        reason=reason.text if reason else "",
+        outcome=outcome,
+        error=error,
+        details=details or {},
+    )
+
+
+def _held_open(outcome: Outcome, gained: int) -> Record:
+    action = outcome.action
+    missing = show_bytes(outcome.freed_bytes - gained)
+    text = f"{missing} were unlinked and have not come free: some process holds them open"
+    return replace(_record(action, "shortfall", outcome="done"), reason=text, rule="pressure")
+
+
+def _gained(filesystem: str, before: int, promised: int) -> int:
+    """Bytes that came free, waited for a moment where the filesystem gives them back late."""
+    until = time.monotonic() + SPACE_COMES_WITHIN
+    while True:
+        gained = disk.free_bytes(filesystem) - before
+        if gained >= promised or time.monotonic() >= until:
+            return gained
+        time.sleep(POLL_EVERY)

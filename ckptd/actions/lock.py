@@ -1,0 +1,66 @@
+"""One ckptd acts on a watch: a lock in its trash directory, on the watch's own filesystem."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from ckptd import beneath
+from ckptd.actions.place import find_place, open_trash
+from ckptd.errors import RefusedError
+from ckptd.trash import opened
+
+FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+# Another user's lock cannot be opened, but somebody made it: that one acts.
+HELD: Final = (errno.EWOULDBLOCK, errno.EACCES, errno.EPERM)
+
+
+@dataclass(slots=True)
+class Locks:
+    """The locks this process holds, by watch. They end with the process."""
+
+    _held: dict[str, int] = field(default_factory=dict)
+
+    def take(self, watch: str, is_run: Callable[[str], bool]) -> bool:
+        """Whether this process may act on *watch*; False when another ckptd does.
+
+        The lock lies with the trash. Where none can be made (no place, read-only, full),
+        nothing arbitrates and True is answered: the acts themselves are atomic, and a full
+        disk must not stop relief.
+        """
+        if watch in self._held:
+            return True
+        try:
+            place = find_place(watch, watch, is_run) if is_run(watch) else watch
+            fd = _open(place, watch)
+        except RefusedError:
+            return True
+        except OSError as error:
+            return error.errno not in HELD
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            return error.errno not in HELD
+        self._held[watch] = fd
+        return True
+
+    def release(self) -> None:
+        """Lets go of all of them."""
+        for fd in self._held.values():
+            os.close(fd)
+        self._held.clear()
+
+
+def _open(place: str, watch: str) -> int:
+    """A lock of this watch alone: several runs beside each other share one trash."""
+    digest = hashlib.blake2b(os.fsencode(watch), digest_size=8).hexdigest()
+    with opened(beneath.open_directory(place)) as place_fd:
+        seen = os.fstat(place_fd)
+        with opened(open_trash(place_fd, seen.st_uid, seen.st_gid)) as trash_fd:
+            return os.open(f"{digest}.lock", FLAGS, 0o600, dir_fd=trash_fd)

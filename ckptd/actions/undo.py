@@ -1,0 +1,29 @@
+"""Restore, told and recorded."""
+
+from __future__ import annotations
+
+import time
+
+from ckptd.actions import trash
+from ckptd.actions.recorded import Tell, recorded
+from ckptd.ledger import Ledger, Record
+from ckptd.model import TrashItem
+
+
+def restore(ledger: Ledger, tell: Tell, item: TrashItem, *, to: str | None) -> str:
+    """The path at which *item* lies again: where it was, or in the directory *to*.
+
+    RefusedError when the name is taken or its run is gone, ActionError when the system says no.
+    """
+    record = Record(
+        event="restore",
+        at=time.time(),
+        checkpoint=item.path,
+        run=item.run,
+        step=item.step,
+        bytes=item.bytes,
+        rule="restore",
+        reason="asked for by ckptd restore" if to is None else f"asked for into {to}",
+        details={"item": item.id, "place": item.place},
+    )
+    return recorded(ledger, tell, record, lambda: trash.restore(item, to=to))
