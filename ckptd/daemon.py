@@ -206,7 +206,7 @@ class Daemon:
             waits.append(max(left, SOON))
         if self.stood_by:
             waits.append(SOON)
-        if self.watcher is None or self.watcher.unwatched:
+        if look.polled or self.watcher is None or self.watcher.unwatched:
             waits.append(POLL)
         return min(waits)
 

@@ -280,7 +280,8 @@ class Run:
     `best_metric` is what the trainer itself ranks by; `pointers` map a link's name to the
     checkpoint it points at; `calm` is the seconds for which nothing is let go here yet;
     `trainer_limit` is the number that the trainer itself rotates to; `exports` are files of a
-    final export lying beside the checkpoints. `live` says that a process names or opens it.
+    final export lying beside the checkpoints; `mixed_owners` lets root act on files that are not
+    the run's owner's. `live` says that a process names or opens it.
     """
 
     path: str
@@ -301,6 +302,7 @@ class Run:
     trainer_limit: int | None = None
     exports: tuple[str, ...] = ()
     trusted: bool = True
+    mixed_owners: bool = False
     policy_from: tuple[str, ...] = ()
     next_save_bytes: int = 0
     save_interval_seconds: float | None = None

@@ -39,7 +39,7 @@ def planned(run: Run, checkpoint: Checkpoint) -> Iterator[Planned]:
         if (seen.st_dev, seen.st_ino) != (run.device, run.inode):
             raise RefusedError(f"{show_text(run.path)} is no longer the run that was planned for")
         with opened(beneath.open_beneath(run_fd, checkpoint.name)) as fd:
-            uid, gid = _owner(checkpoint.path, seen, os.fstat(fd))
+            uid, gid = _owner(run, checkpoint.path, seen, os.fstat(fd))
             with beneath.as_owner(uid, gid):
                 now = scan.identity(scan.tree(run_fd, checkpoint.name))
             if now != checkpoint.identity:
@@ -47,9 +47,15 @@ def planned(run: Run, checkpoint: Checkpoint) -> Iterator[Planned]:
             yield Planned(run_fd, fd, uid, gid)
 
 
-def _owner(path: str, run: os.stat_result, checkpoint: os.stat_result) -> tuple[int, int]:
-    if os.geteuid() != 0:
+def _owner(
+    run: Run, path: str, directory: os.stat_result, checkpoint: os.stat_result
+) -> tuple[int, int]:
+    """Whose rights act: our own, or as root those of the checkpoint's owner."""
+    if os.geteuid() != 0 or run.mixed_owners:
         return os.geteuid(), os.getegid()
-    if run.st_uid != checkpoint.st_uid:
-        raise RefusedError(f"{show_text(path)} belongs to another user than its run does")
+    if directory.st_uid != checkpoint.st_uid:
+        raise RefusedError(
+            f"{show_text(path)} belongs to another user than its run does",
+            hint="mixed_owners = true in its [[watch]] lets root act on it all the same",
+        )
     return checkpoint.st_uid, checkpoint.st_gid

@@ -28,7 +28,7 @@ class Look:
 
     `directories` are to be watched for arrivals, `writing` for the end of writing; `born` are
     runs whose first save appeared since the look before. `unsure`: some health hangs on who
-    uses the run, and nobody asked.
+    uses the run, and nobody asked. `polled`: somewhere events may not tell of all that happens.
     """
 
     world: World
@@ -36,6 +36,7 @@ class Look:
     writing: tuple[str, ...]
     born: tuple[Run, ...]
     unsure: bool
+    polled: bool
 
 
 @dataclass(slots=True)
@@ -111,11 +112,13 @@ class _Gaze:
         self._trash: list[TrashItem] = []
         self._born: list[Run] = []
         self._unsure = False
+        self._polled = False
         self.runs: list[Run] = []
 
     def at_watch(self, watch: Watch) -> None:
         survey = scan.find_runs(watch.path)
         self._directories += (watch.path, *survey.directories)
+        self._polled = self._polled or _needs_polling(watch)
         self._unreadable += survey.unreadable
         if not os.path.isdir(watch.path):
             return
@@ -155,7 +158,9 @@ class _Gaze:
             tuple(self._unreadable),
         )
         directories = tuple(dict.fromkeys(self._directories))
-        return Look(world, directories, tuple(self._writing), tuple(self._born), self._unsure)
+        return Look(
+            world, directories, tuple(self._writing), tuple(self._born), self._unsure, self._polled
+        )
 
     def _around(self, watch: Watch, run: str) -> Surroundings:
         settings = self._eyes.settings
@@ -189,6 +194,12 @@ class _Gaze:
         born = replace(run, adopted=True)
         self._born.append(born)
         return born
+
+
+def _needs_polling(watch: Watch) -> bool:
+    if watch.events == "auto":
+        return disk.events_arrive(watch.path) != "inotify"
+    return watch.events == "poll"
 
 
 def _born_after(run: Run, moment: float) -> bool:

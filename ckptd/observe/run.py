@@ -342,6 +342,7 @@ def _run(
         pointers=facts.pointers(found.children, found.path, names),
         trainer_limit=newest[0].trainer_limit if newest else None,
         exports=format_.exports(found.children),
+        mixed_owners=around.watch.mixed_owners,
         trusted=format_.proven or format_.name in around.trust,
         next_save_bytes=max((c.bytes for c in series[-3:]), default=0),
         save_interval_seconds=gap,

@@ -1,0 +1,85 @@
+"""`pin`, `unpin` and `adopt`: what a person says about a checkpoint or a run."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+from collections.abc import Callable
+
+from ckptd import beneath, scan
+from ckptd.cli.once import must_exist, named_checkpoint
+from ckptd.cli.session import run_of, state_directory
+from ckptd.errors import ActionError, CkptdError, RefusedError
+from ckptd.ledger import Ledger
+from ckptd.units import show_text
+
+
+def pin(arguments: argparse.Namespace) -> int:
+    """`ckptd pin PATH...`: 0, or the status of what refused."""
+    return _mark(arguments, "pin", beneath.pin)
+
+
+def unpin(arguments: argparse.Namespace) -> int:
+    """`ckptd unpin PATH...`: 0, or the status of what refused."""
+    return _mark(arguments, "unpin", beneath.unpin)
+
+
+def adopt(arguments: argparse.Namespace) -> int:
+    """`ckptd adopt PATH...`: 0, or 1 when no run lies at or below PATH."""
+    must_exist(arguments.paths)
+    adopted = []
+    with Ledger(state_directory(arguments.state)) as ledger:
+        for path in arguments.paths:
+            survey = scan.find_runs(os.path.realpath(run_of(path)))
+            if not survey.runs:
+                raise CkptdError(f"no run lies at or below {show_text(path)}, so none is adopted")
+            for run in survey.runs:
+                ledger.adopt(run.path, run.inode, reason="named by ckptd adopt")
+                adopted.append(run.path)
+    _print(arguments, "adopted", adopted)
+    return 0
+
+
+def _mark(arguments: argparse.Namespace, word: str, act: Callable[[int], None]) -> int:
+    paths = [named_checkpoint(path) for path in arguments.paths]
+    for path in paths:
+        fd = _open_checkpoint(path)
+        try:
+            act(fd)
+        except OSError as error:
+            raise _explained(path, error) from error
+        finally:
+            os.close(fd)
+    _print(arguments, f"{word}ned", paths)
+    return 0
+
+
+def _open_checkpoint(path: str) -> int:
+    """A descriptor of the checkpoint directory at *path*; RefusedError when it is none."""
+    if run_of(path) == path:
+        raise RefusedError(f"{show_text(path)} is no checkpoint, so it cannot be pinned")
+    run_fd = beneath.open_directory(os.path.dirname(path))
+    try:
+        return beneath.open_beneath(run_fd, os.path.basename(path))
+    finally:
+        os.close(run_fd)
+
+
+def _explained(path: str, error: OSError) -> CkptdError:
+    if error.errno == errno.EOPNOTSUPP:
+        name = show_text(os.path.basename(path))
+        return ActionError(
+            f"the filesystem of {show_text(path)} keeps no extended attributes, so no pin holds",
+            hint=f'write pin = ["{name}"] under [policy] in the configuration',
+        )
+    return RefusedError(f"{show_text(path)} cannot be marked: {(error.strerror or '').lower()}")
+
+
+def _print(arguments: argparse.Namespace, word: str, paths: list[str]) -> None:
+    if arguments.json:
+        print(json.dumps({"version": 1, word: [show_text(path) for path in paths]}))
+        return
+    for path in paths:
+        print(f"{word} {show_text(path)}")
