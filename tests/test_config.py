@@ -81,10 +81,9 @@ def test_an_empty_file_is_the_defaults(loaded):
             (KeepBest(1), KeepEverySteps(1000)),
         ),
         (
-            "keep_last = 0\nkeep_best = { count = 3, metric = 'wer', mode = 'min' }\n\
-[policy.pressure]\nkeep_best = 1",
-            (KeepBest(3, "wer", "min"),),
-            (KeepBest(1, "wer", "min"),),
+            "keep_best = { count = 3, metric = 'x' }\n[policy.pressure]\nkeep_best = 1",
+            (KeepLast(None), KeepBest(3, "x")),
+            (KeepLast(2), KeepBest(1, "x")),
         ),
     ],
 )

@@ -32,8 +32,8 @@ def read(path: str) -> Source:
     file = _File(name, lines_of(text))
     whole, found = validate(document)
     if whole is None:
-        found = sorted(found, key=lambda each: line_of(each[0], file.lines) or 0)
-        problems = tuple(Problem(file.where(place), w.text, w.remedy) for place, w in found)
+        in_order = sorted(found, key=lambda each: line_of(each[0], file.lines) or 0)
+        problems = tuple(Problem(file.where(place), w.text, w.remedy) for place, w in in_order)
         return Source((path,), problems=problems)
     return _source(path, whole, file)
 
