@@ -172,6 +172,7 @@ class _Gaze:
             self._at,
             self._snapshot,
             self._eyes.command_lives,
+            settings.source,
         )
 
     def _filesystem(self, path: str) -> Filesystem:

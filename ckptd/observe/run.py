@@ -54,6 +54,7 @@ class Surroundings:
     at: Moment
     snapshot: Snapshot | None
     command_lives: bool = False
+    policy_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +343,7 @@ def _run(
         pointers=facts.pointers(found.children, found.path, names),
         trainer_limit=newest[0].trainer_limit if newest else None,
         exports=format_.exports(found.children),
+        policy_from=around.policy_from,
         mixed_owners=around.watch.mixed_owners,
         trusted=format_.proven or format_.name in around.trust,
         next_save_bytes=max((c.bytes for c in series[-3:]), default=0),
