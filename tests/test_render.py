@@ -111,6 +111,15 @@ def test_a_full_disk_says_what_it_needs_and_what_is_in_the_way():
         """)
 
 
+def test_what_only_a_full_disk_costs_says_so_beside_its_name():
+    soft = plan_of(world(run(*series(1, 2, 3, 4)), used=86))
+    line = plan_text(soft, width=120).splitlines()[1]
+
+    assert line.startswith(
+        "- checkpoint-1   1.0 GiB  soft     evict  kept only while there is room"
+    )
+
+
 def test_a_narrow_terminal_gets_the_reason_below():
     lines = plan_text(plan_of(world(A_RUN), KEEP_TWO), width=50).splitlines()
 
