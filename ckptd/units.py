@@ -88,19 +88,20 @@ def show_bytes(count: int) -> str:
 
 
 def show_duration(seconds: float) -> str:
-    """*seconds* for people, one unit: `0.4 s`, `12 s`, `6 min`, `3.5 h`, `12 d`."""
+    """*seconds* for people, one unit: `0.4 s`, `90 s`, `6 min`, `1 h`, `3.5 h`, `12 d`."""
     if not math.isfinite(seconds):
         return "for ever"
     if seconds < 0:
         return f"-{show_duration(-seconds)}"
-    for unit, size in (("s", 1), ("min", 60), ("h", 3_600), ("d", DAY)):
-        limit = {"s": 100, "min": 100, "h": 48, "d": math.inf}[unit]
+    for unit, size in (("d", DAY), ("h", 3_600), ("min", 60)):
         amount = seconds / size
-        if amount < limit:
-            return (
-                f"{amount:.1f} {unit}" if amount < 9.95 and amount % 1 else f"{amount:.0f} {unit}"
-            )
-    raise AssertionError("unreachable")  # pragma: no cover
+        if amount >= 2 or (amount >= 1 and amount == int(amount)):
+            return f"{_short(amount)} {unit}"
+    return f"{_short(seconds)} s"
+
+
+def _short(amount: float) -> str:
+    return f"{amount:.1f}" if amount < 9.95 and amount % 1 else f"{amount:.0f}"
 
 
 def show_text(text: str) -> str:

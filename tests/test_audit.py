@@ -148,7 +148,7 @@ def test_no_line_carries_a_control_character(form):
         ),
         (
             Record(event="evict", at=0, checkpoint="/r/c", bytes=2**30, details={"space_in": 3600}),
-            "evict c (1.0 GiB): its space comes in 60 min",
+            "evict c (1.0 GiB): its space comes in 1 h",
         ),
         (
             Record(event="evict", at=0, checkpoint="/r/c", details={"space_in": 0}),

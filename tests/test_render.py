@@ -76,7 +76,7 @@ def test_a_plan_shows_at_once_what_goes_and_why():
           checkpoint-250   1.0 GiB          held     keep       newest complete checkpoint of this run
 
         Out of the trash, for good:
-        - /data/a/checkpoint-7  1.0 GiB  2 h in the trash; trash_for is 60 min
+        - /data/a/checkpoint-7  1.0 GiB  2 h in the trash; trash_for is 1 h
 
         To let go of: 2 checkpoints, 5.0 GiB.
           They go to the trash first; ckptd restore brings them back from there.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Final
 
 from ckptd.units import show_bytes
@@ -18,32 +20,51 @@ A small training saves every few seconds and sets no limit of its own:
 Kept are the newest two and the best. The last save is cut off in the middle, as by a crash.
 """
 ENDING: Final = """
-What is left, and why (`ckptd plan --keep-last 2 out`):
+What is left, and why:
+
+  $ ckptd plan --keep-last 2 out
 """
 UNDO: Final = """\
-Let go of does not mean gone: `ckptd restore out/checkpoint-50` brings it back for an hour.
+What was let go of is not gone yet: `ckptd restore out/checkpoint-50` brings it back for an hour.
 """
+# The place may be fuller than the default mark; this shows a policy, not pressure.
+POLICY: Final = ("--keep-last", "2", "--high", "99%", "--low", "98%", "--hard", "100%")
 
 
 def play() -> int:
-    """Plays the demo; returns its exit status. Takes about half a minute and 60 MiB."""
+    """Plays the demo; returns its exit status. Takes half a minute and 60 MiB."""
     with tempfile.TemporaryDirectory(prefix="ckptd-demo-") as stage:
         out = os.path.join(stage, "out")
         print(OPENING, flush=True)
-        training = [sys.executable, "-m", "ckptd.demo.writer", out]
-        # The place may be fuller than the default mark: this is about the policy, not the disk.
-        policy = ["--keep-last", "2", "--high", "99%", "--low", "98%", "--hard", "100%"]
-        status = _ckptd(stage, "exec", *policy, out, "--", *training)
+        status = _watched(stage, out)
         print(ENDING, flush=True)
-        status = _ckptd(stage, "plan", *policy, out) or status
-        print(f"\n{show_bytes(_size(out))} in {out}; without ckptd it would be {_without()}.")
+        status = subprocess.call(_ckptd(stage, "plan", out)) or status
+        print(f"\n{show_bytes(_size(out))} in out; without ckptd it would be {_without()}.")
         print(UNDO)
         return status
 
 
-def _ckptd(stage: str, command: str, *arguments: str) -> int:
+def _watched(stage: str, out: str) -> int:
+    """The training under `ckptd exec`, whose records are shown as sentences, live."""
+    training = [sys.executable, "-m", "ckptd.demo.writer", out]
+    command = [*_ckptd(stage, "exec", "--json", out), "--", *training]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        for line in child.stderr or ():
+            print(_sentence(line), flush=True)
+    return child.returncode
+
+
+def _sentence(line: str) -> str:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line.rstrip()
+    return f"{record['at'][11:19]}  {record['message']}"
+
+
+def _ckptd(stage: str, command: str, *arguments: str) -> Sequence[str]:
     state = ["--state", os.path.join(stage, "state")]
-    return subprocess.call([sys.executable, "-m", "ckptd", command, *state, *arguments])
+    return [sys.executable, "-m", "ckptd", command, *state, *POLICY, *arguments]
 
 
 def _size(directory: str) -> int:

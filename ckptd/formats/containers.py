@@ -66,7 +66,7 @@ def safetensors(entry: Entry, peek: Peek) -> None:
     end = 8 + length + _data_end(_header(read(entry, peek, 8, length)))
     if end != size:
         cut = "is cut off" if end > size else "is longer than its tensors"
-        raise DamagedError(f"{cut}: they end at byte {end}, the file at {size}")
+        raise DamagedError(f"{cut}: its tensors end at byte {end}, the file at {size}")
 
 
 def _header(raw: bytes) -> dict[str, Any]:

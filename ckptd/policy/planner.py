@@ -34,7 +34,7 @@ def plan(world: World, policies: Policies, before: frozenset[str], now: datetime
     under demand soft ones follow, oldest first, until the demand is met.
     """
     needs = {
-        fs.path: demand(fs, policies.marks_of(fs.path), relieving=fs.path in before)
+        fs.path: demand(fs, policies.marks_of(fs), relieving=fs.path in before)
         for fs in world.filesystems
     }
     judged = tuple(

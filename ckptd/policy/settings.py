@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ckptd.model import Filesystem
 from ckptd.policy.rules import KeepBest, KeepLast, Rule
 from ckptd.units import Share
 
@@ -56,5 +57,7 @@ class Policies:
     def of(self, run: str) -> Policy:
         return self.by_run.get(run, self.default)
 
-    def marks_of(self, filesystem: str) -> Marks:
-        return self.by_filesystem.get(filesystem, self.marks)
+    def marks_of(self, filesystem: Filesystem) -> Marks:
+        """The marks that are set for the watch, else for its mount, else for all."""
+        of_mount = self.by_filesystem.get(filesystem.mount, self.marks)
+        return self.by_filesystem.get(filesystem.path, of_mount)

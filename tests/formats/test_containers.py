@@ -91,7 +91,7 @@ def test_every_truncation_of_a_real_zip64_archive_is_damage(real):
         (struct.pack("<Q", 10**12), "it would be 1000000000000 bytes long"),
         (struct.pack("<Q", 90) + b"{}", "is cut off: its header ends at byte 98, the file at 10"),
         (with_header([]), "header that is no object"),
-        (with_header({"a": tensor(0, 9)}, b"abc"), "is cut off: they end at byte"),
+        (with_header({"a": tensor(0, 9)}, b"abc"), "is cut off: its tensors end at byte"),
         (with_header({"a": tensor(0, 1)}, b"abc"), "is longer than its tensors"),
         (with_header({"a": tensor(3, 1)}, b"a"), "make no sense"),
         (with_header({"a": tensor(-1, 1)}, b"a"), "make no sense"),

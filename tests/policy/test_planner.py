@@ -246,7 +246,7 @@ def test_trash_is_purged_when_its_time_is_over(since, trash_for, purged):
 def test_expired_trash_says_how_long_it_lay():
     plan = plan_of(world(trash=(trashed(1, since="2h"),)))
 
-    assert [r.text for r in plan.actions[0].reasons] == ["2 h in the trash; trash_for is 60 min"]
+    assert [r.text for r in plan.actions[0].reasons] == ["2 h in the trash; trash_for is 1 h"]
 
 
 @pytest.mark.parametrize("used", [50, 99])
