@@ -1,0 +1,119 @@
+"""ckptd and a trainer that has its own ways: it rotates, starts anew, saves in several ranks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from e2e.training import (
+    ckptd,
+    ended,
+    exec_,
+    marks,
+    run,
+    start,
+    steps,
+    training,
+    wait_for,
+)
+
+pytestmark = marks()
+
+
+def test_two_hundred_fast_saves_that_the_trainer_rotates_itself(tmp_path):
+    out = tmp_path / "out"
+    fast = ("--lora", "--max_steps", 200, "--save_steps", 1, "--save_total_limit", 2)
+    end = exec_(out, "--keep-last", 2, command=training(out, *fast)).check()
+    assert end.training["global_step"] == 200
+    assert steps(out) == {199, 200}
+    assert [e for e in end.events if e["outcome"] == "failed"] == []
+
+
+@pytest.mark.parametrize("limit", [2, 5])
+def test_rotation_that_keeps_the_best_loses_nothing_to_ckptd(tmp_path, limit):
+    out = tmp_path / "out"
+    rotating = ("--lora", "--eval", "--max_steps", 30, "--save_steps", 3, "--turn_at", 6)
+    slow = ("--save_total_limit", limit, "--step_sleep", 0.3)
+    end = exec_(out, "--keep-last", 2, command=training(out, *rotating, *slow)).check()
+    assert end.training["best_loaded"] is True
+    assert steps(out) >= {30, end.best}
+    assert steps(out) <= {27, 30, end.best}
+
+
+def test_a_fresh_run_where_an_older_one_went_further(tmp_path):
+    out = tmp_path / "out"
+    older = ("--lora", "--eval", "--max_steps", 40, "--save_steps", 10, "--turn_at", 10)
+    run(training(out, *older)).check()
+    assert steps(out) == {10, 20, 30, 40}
+
+    newer = ("--lora", "--eval", "--max_steps", 20, "--save_steps", 5, "--turn_at", 10)
+    command = training(out, *newer, "--step_sleep", 0.5)
+    end = exec_(out, "--keep-last", 2, command=command).check()
+
+    assert end.best == 10
+    assert steps(out) == {10, 15, 20, 40}
+    # The older run's 20 goes before the training starts, and the newer one's takes its name.
+    assert sorted(map(int, end.steps_of("evict"))) == [5, 20, 30]
+    told = [(event["event"], event["step"]) for event in end.events]
+    assert told.index(("evict", 20)) < told.index(("recognised", 20))
+
+
+def test_whole_weights_without_optimizer_are_kept_as_the_policy_says(tmp_path):
+    out = tmp_path / "out"
+    model_only = ("--full", "--eval", "--save_only_model", "--max_steps", 24, "--save_steps", 4)
+    end = exec_(out, "--keep-last", 2, command=training(out, *model_only)).check()
+    assert end.training["best_loaded"] is True
+    assert steps(out) == {20, 24, end.best}
+    assert len(end.steps_of("evict")) == 6 - len(steps(out))
+
+
+def test_a_guard_that_starts_in_the_middle_of_a_save_touches_nothing_of_it(tmp_path):
+    out = tmp_path / "out"
+    saving = ("--full", "--eval", "--hidden", 256, "--max_steps", 16, "--save_steps", 2)
+    trainer = start(training(out, *saving, "--turn_at", 4), tmp_path / "trainer")
+    opened = out / "checkpoint-12"
+    try:
+        assert wait_for_half_a_save(opened, trainer.pid)
+        before = contents(opened)
+
+        guard = start(watching(out), tmp_path / "guard")
+        settled = settled_ones(out, but=opened)
+        assert wait_for(lambda: settled_ones(out, but=opened) < settled)
+        assert contents(opened) == before
+        assert trainer.poll() is None
+    finally:
+        os.kill(trainer.pid, signal.SIGCONT)
+
+    end = ended(trainer, tmp_path / "trainer").check()
+    assert wait_for(lambda: steps(out) == {14, 16, end.best}), steps(out)
+    assert end.training["best_loaded"] is True
+    guard.terminate()
+    ended(guard, tmp_path / "guard").check()
+
+
+def watching(out: Path) -> list[str]:
+    """A guard that need not wait for calm: the disk is always fuller than it may be."""
+    pressed = ("--keep-last", 2, "--high", "1MiB", "--low", "1KiB")
+    return ckptd("watch", "--json", *pressed, out, state=out.parent / "state")
+
+
+def wait_for_half_a_save(checkpoint: Path, pid: int) -> bool:
+    """Stops the process *pid* when it has begun *checkpoint*, with weights and without state."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if (checkpoint / "model.safetensors").exists():
+            os.kill(pid, signal.SIGSTOP)
+            return not (checkpoint / "trainer_state.json").exists()
+    return False
+
+
+def contents(checkpoint: Path) -> list[tuple[str, int, int]]:
+    seen = [(path.name, path.stat()) for path in sorted(checkpoint.iterdir())]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in seen]
+
+
+def settled_ones(out: Path, *, but: Path) -> set[int]:
+    return {step for step in steps(out) if out / f"checkpoint-{step}" != but}
