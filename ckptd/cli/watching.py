@@ -6,6 +6,7 @@ import argparse
 import signal
 from types import FrameType
 
+from ckptd import procs
 from ckptd.cli.session import acting, settings_of
 from ckptd.errors import ConfigError
 
@@ -24,6 +25,7 @@ def watch(arguments: argparse.Namespace) -> int:
             del number, frame
             daemon.stop()
 
+        procs.give_way()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         daemon.serve()
