@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from ckptd.cli.outdir import output_directory
+from ckptd.cli.outdir import named_paths, output_directory
 from ckptd.cli.session import acting, complain, settings_of
 from ckptd.daemon import Daemon
 from ckptd.errors import CkptdError, ConfigError
@@ -52,6 +52,7 @@ def exec(arguments: argparse.Namespace) -> int:  # noqa: A001  the word of the c
     settings = settings_of(arguments, arguments.paths or [_output_of(command)])
     try:
         with acting(arguments, settings, talk=True) as daemon:
+            daemon.eyes.wanted = named_paths(command)  # resumed from, though nobody runs yet
             daemon.settle(time.monotonic() + PATIENCE)
             return _beside(daemon, command)
     except CkptdError as error:
@@ -83,6 +84,7 @@ def _beside(daemon: Daemon, command: Sequence[str]) -> int:
     daemon.stop()
     thread.join()
     daemon.eyes.command_lives = False
+    daemon.eyes.wanted = frozenset()
     daemon.finish(time.monotonic() + PATIENCE)
     return status
 

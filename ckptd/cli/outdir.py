@@ -27,12 +27,25 @@ KEYS: Final = (
 FILES: Final = (".yaml", ".yml", ".json")
 LARGEST_FILE: Final = 2**20
 DEEPEST: Final = 6
+LONGEST_PATH: Final = 4095
 
 
 def output_directory(command: Sequence[str]) -> str | None:
     """The directory that *command* says it saves to, as written; None when it says none."""
     words = list(_words(command))
     return _first(_named(words)) or _first(_in_files(words))
+
+
+def named_paths(command: Sequence[str]) -> frozenset[str]:
+    """The real paths of what exists and *command* names, in its words or in a file they name."""
+    words = list(_words(command))
+    inside = (word.partition("=")[2] for word in words)
+    values = {*words, *inside, *(value for _, value in _in_files(words))}
+    return frozenset(os.path.realpath(v) for v in values if v and "\0" not in v and _exists(v))
+
+
+def _exists(path: str) -> bool:
+    return len(path) <= LONGEST_PATH and os.path.lexists(path)
 
 
 def _words(command: Sequence[str]) -> Iterator[str]:

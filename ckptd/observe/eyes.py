@@ -44,7 +44,8 @@ class Eyes:
     """Looks with what was configured, what the ledger knows and what was seen before.
 
     `launchers` are processes that name a run only because they started us; while
-    `command_lives`, every run belongs to a live process (`exec`).
+    `command_lives`, every run belongs to a live process (`exec`). `wanted` are real paths that
+    COMMAND names, in its words or in a file: it is about to read them.
     """
 
     settings: Settings
@@ -52,11 +53,13 @@ class Eyes:
     memory: Memory = field(default_factory=Memory)
     launchers: frozenset[int] = frozenset()
     command_lives: bool = False
+    wanted: frozenset[str] = frozenset()
 
     def look(self, *, users: bool) -> Look:
         """Looks at every watch; *users* asks `/proc` and leases who uses what."""
         gaze = _Gaze(self, users=users)
-        for watch in self.watches():
+        # Of watches that overlap the one named on the command line has a run: it adopts.
+        for watch in sorted(self.watches(), key=lambda watch: not watch.named):
             gaze.at_watch(watch)
         gaze.keep_in_mind()
         return gaze.look()
@@ -122,8 +125,10 @@ class _Gaze:
         self._unreadable += survey.unreadable
         if not os.path.isdir(watch.path):
             return
+        seen = {run.path for run in self.runs}
         for found in survey.runs:
-            self.at_run(found, watch)
+            if found.path not in seen:
+                self.at_run(found, watch)
         listed, strange = trash.below(watch.path, survey.places)
         place = self._filesystem(watch.path).path
         self._trash += (replace(item, filesystem=place) for item in listed)
@@ -154,8 +159,8 @@ class _Gaze:
         world = World(
             tuple(self.runs),
             tuple({fs.path: fs for fs in self._filesystems.values()}.values()),
-            tuple(self._trash),
-            tuple(self._unreadable),
+            tuple(dict.fromkeys(self._trash)),
+            tuple(dict.fromkeys(self._unreadable)),
         )
         directories = tuple(dict.fromkeys(self._directories))
         return Look(
@@ -173,6 +178,7 @@ class _Gaze:
             self._snapshot,
             self._eyes.command_lives,
             settings.source,
+            self._eyes.wanted,
         )
 
     def _filesystem(self, path: str) -> Filesystem:
@@ -188,12 +194,10 @@ class _Gaze:
         memory = self._eyes.memory
         if watch.named or watch.adopt == "all" or self._eyes.ledger.is_adopted(run.path, run.inode):
             return replace(run, adopted=True)
-        if run.path in memory.runs:
-            return replace(run, adopted=memory.runs[run.path])
-        if memory.looked_at is None or not _born_after(run, memory.looked_at - BIRTH_SLACK):
+        if not memory.runs.get(run.path, _is_born(run, memory.looked_at)):
             return run
         born = replace(run, adopted=True)
-        self._born.append(born)
+        self._born.append(born)  # at each look, until the ledger knows
         return born
 
 
@@ -203,9 +207,14 @@ def _needs_polling(watch: Watch) -> bool:
     return watch.events == "poll"
 
 
-def _born_after(run: Run, moment: float) -> bool:
-    """Whether every save of a new run is young: one moved or copied in keeps its old times."""
-    return all(c.saved_at.timestamp() >= moment for c in run.checkpoints)
+def _is_born(run: Run, looked_at: float | None) -> bool:
+    """Whether the first save of a new run appeared since the last look (None: there was none).
+
+    A run that was moved or copied in keeps its old times.
+    """
+    if looked_at is None:
+        return False
+    return all(c.saved_at.timestamp() >= looked_at - BIRTH_SLACK for c in run.checkpoints)
 
 
 def _same(one: Filesystem, other: Filesystem) -> bool:

@@ -55,6 +55,7 @@ class Surroundings:
     snapshot: Snapshot | None
     command_lives: bool = False
     policy_from: tuple[str, ...] = ()
+    wanted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,9 +303,11 @@ def _age_of(run: str, save: Save, memory: Memory, at: Moment) -> float:
 
 def _uses(path: str, save: Save, around: Surroundings) -> tuple[Use, ...]:
     """Who uses a save. A lease knows that somebody does, /proc may know who."""
+    named = any(f"{wanted}/".startswith(f"{path}/") for wanted in around.wanted)
+    wanted = (Use("named"),) if named else ()
     if around.snapshot is None:
-        return ()
-    uses = around.snapshot.uses(path)
+        return wanted
+    uses = (*around.snapshot.uses(path), *wanted)
     if save.locked and not any(use.how == "lock" for use in uses):
         uses = (*uses, Use("lock"))
     if save.open_somewhere and not any(use.how in ("open", "mapped") for use in uses):
