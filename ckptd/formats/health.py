@@ -43,7 +43,7 @@ def _finished(
     findings: Findings, siblings: Sequence[Findings], *, quiet: float, settle: float
 ) -> Judgement | None:
     """The judgement on a save with its marker and nothing wrong; None for any other."""
-    if findings.damage or findings.doubts:
+    if findings.damage or findings.doubts or not findings.weights_whole:
         return None
     if findings.marker not in {Marker.CURRENT, Marker.LATE_FILES}:
         return None
@@ -76,6 +76,8 @@ def _abandoned(findings: Findings, siblings: Sequence[Findings]) -> Judgement:
             return Health.BROKEN, findings.marker_text
         case Marker.ABSENT:
             return _without_marker(findings, siblings)
+        case _ if not findings.weights_whole:
+            return Health.UNPROVEN, f"{findings.marker_text}, but it holds no weights"
         case _:
             return Health.UNPROVEN, findings.marker_text
 

@@ -94,7 +94,7 @@ class _Inspection:
         return Findings(
             recognised=bool(self._known) or not self._entries,
             step=self._claim.step,
-            saved_at=self._saved_at(),
+            saved_at=self._saved_at(sign.marker),
             marker=sign.marker,
             marker_text=sign.text,
             parts=parts,
@@ -207,7 +207,10 @@ class _Inspection:
         kinds = {self._known[path] for path in self._files if path in self._known}
         return kinds - {What.MARKER} if files.INCOMPLETE in self._entries else kinds
 
-    def _saved_at(self) -> datetime:
+    def _saved_at(self, marker: Marker) -> datetime:
+        """What a person merges into an old save months later makes it no newer."""
+        if marker is Marker.LATE_FILES:
+            return moment(self._files[files.MARKER].mtime_ns)
         telling = [e for path, e in self._files.items() if self._known.get(path) in _DATED]
         dated = telling or self._files.values() or self._entries.values() or (self._tree.root,)
         return moment(max(e.mtime_ns for e in dated))

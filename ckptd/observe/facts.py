@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
-from posixpath import basename, dirname, normpath
+from posixpath import basename, normpath
 from typing import Final, Literal
 
-from ckptd.model import BestMetric, Checkpoint, Entry, Findings, Kind, Tree
+from ckptd.model import BestMetric, Checkpoint, Entry, Findings, Kind, Role, Tree, moment
 
 # A person's file in a checkpoint appears later than anything its trainer still writes there.
 FOREIGN_AFTER: Final = timedelta(minutes=1)
@@ -46,32 +46,51 @@ def _mode(metric: str, best: float, findings: Sequence[Findings]) -> Literal["mi
 
 
 def pointers(children: Sequence[Entry], run: str, names: Iterable[str]) -> dict[str, str]:
-    """Links beside the checkpoints that point at one of *names*: link name to checkpoint name."""
+    """Links beside the checkpoints that point at or into one of *names*: link name to name."""
     known = set(names)
-    found = {}
-    for entry in children:
-        if entry.kind is Kind.SYMLINK and entry.target is not None:
-            target = normpath(f"{run}/{entry.target}" if entry.target[0:1] != "/" else entry.target)
-            if dirname(target) == normpath(run) and basename(target) in known:
-                found[entry.name] = basename(target)
-    return found
+    return {
+        entry.name: name
+        for entry in children
+        if entry.kind is Kind.SYMLINK and entry.target
+        if (name := _pointed_at(entry.target, normpath(run))) in known
+    }
+
+
+def _pointed_at(target: str, run: str) -> str:
+    """The name directly in *run* that a link in it leads to or through; empty for none.
+
+    An absolute target may reach the run by another way (a link above it, a bind mount): there
+    what follows the run's own name counts.
+    """
+    path = normpath(target if target.startswith("/") else f"{run}/{target}")
+    if path.startswith(f"{run}/"):
+        return path.removeprefix(f"{run}/").partition("/")[0]
+    if target.startswith("/"):
+        return path.rpartition(f"/{basename(run)}/")[2].partition("/")[0]
+    return ""
 
 
 def foreign(tree: Tree, findings: Findings, siblings: Sequence[Findings]) -> tuple[str, ...]:
-    """Entries of a save that no sibling has and that came later than a minute after it.
+    """Entries of a save that no sibling has and that came later than a minute after the rest.
 
-    Without a sibling nothing tells a person's file from the trainer's own.
+    The rest are files that a sibling has too. Without a sibling they are those that the format
+    knows, and then only an entry's own time counts: copying a tree changes all others at once.
     """
-    if not siblings:
-        return ()
     usual = {_shape(name) for sibling in siblings for name in sibling.names}
-    after = findings.saved_at + FOREIGN_AFTER
-    limit = int(after.timestamp() * 1e9)
-    return tuple(
-        entry.path
+    known = {file for part in findings.parts if part.role is not Role.OTHER for file in part.files}
+    strange = [
+        entry
         for entry in tree.entries
-        if max(entry.mtime_ns, entry.ctime_ns) > limit and _shape(entry.path) not in usual
-    )
+        if (_shape(entry.path) not in usual if siblings else entry.path not in known)
+    ]
+    odd = {entry.path for entry in strange}
+    times = [entry.mtime_ns for entry in tree.files if entry.path not in odd]
+    done = moment(max(times)) if times else findings.saved_at
+    return tuple(e.path for e in strange if _came(e, copied=not siblings) > done + FOREIGN_AFTER)
+
+
+def _came(entry: Entry, *, copied: bool) -> datetime:
+    return moment(entry.mtime_ns if copied else max(entry.mtime_ns, entry.ctime_ns))
 
 
 def _shape(path: str) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 
-from ckptd.model import Checkpoint, Health, Reason, Run, Series
+from ckptd.model import Checkpoint, Health, Reason, Role, Run, Series
 from ckptd.policy.settings import Policy
 from ckptd.units import show_duration, show_text
 
@@ -34,6 +34,7 @@ class Facts:
     complete: Series
     present: Series
     newest: str | None
+    resumable: str | None
     highest_step: int | None
     writing: tuple[str, ...]
     victims: frozenset[str]
@@ -51,6 +52,7 @@ class Facts:
             complete,
             present,
             newest=series[-1].name if series else None,
+            resumable=next((c.name for c in reversed(series) if _resumable(c)), None),
             highest_step=max((c.step for c in complete if c.step is not None), default=None),
             writing=tuple(c.name for c in run.checkpoints if c.health is Health.WRITING),
             victims=_victims(complete, run.trainer_limit),
@@ -66,6 +68,12 @@ def _victims(complete: Series, limit: int | None) -> frozenset[str]:
     """What the trainer's next save makes it rotate away."""
     beyond = 0 if limit is None else max(0, len(complete) + 1 - limit)
     return frozenset(c.name for c in complete[:beyond])
+
+
+def _resumable(checkpoint: Checkpoint) -> bool:
+    """Whether it has an optimizer's state; a scheduler alone resumes nothing."""
+    files = (file for p in checkpoint.parts if p.role is Role.OPTIMIZER for file in p.files)
+    return any("optim" in file for file in files)
 
 
 Hold = Callable[[Checkpoint, Facts], Reason | None]
@@ -131,9 +139,12 @@ def live(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
 
 
 def newest(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    if facts.newest != checkpoint.name:
-        return None
-    return _held("newest", "newest complete checkpoint of this run")
+    """The newest, and where that has lost its optimizer the newest that still has one."""
+    if facts.newest == checkpoint.name:
+        return _held("newest", "newest complete checkpoint of this run")
+    if facts.resumable == checkpoint.name:
+        return _held("newest", f"newest with an optimizer; {facts.newest} holds none")
+    return None
 
 
 def highest_step(checkpoint: Checkpoint, facts: Facts) -> Reason | None:

@@ -1,11 +1,12 @@
 """What several saves say together: tables over values."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from builders import NOW, ck
 
-from ckptd.model import BestMetric, Entry, Findings, Kind, Marker, RecordedBest, Tree
+from ckptd.model import BestMetric, Entry, Findings, Kind, Marker, Part, RecordedBest, Role, Tree
 from ckptd.observe import facts
 
 SAVED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,7 +79,10 @@ def test_the_trainers_metric_is_found_by_the_value_it_recorded(findings, metric)
         pytest.param("checkpoint-1", {"last": "checkpoint-1"}, id="beside"),
         pytest.param("./checkpoint-1/", {"last": "checkpoint-1"}, id="spelt-with-dots"),
         pytest.param("/data/a/checkpoint-1", {"last": "checkpoint-1"}, id="absolute"),
+        pytest.param("checkpoint-1/model.safetensors", {"last": "checkpoint-1"}, id="into-it"),
+        pytest.param("/alias/a/checkpoint-1", {"last": "checkpoint-1"}, id="through-a-link-above"),
         pytest.param("../b/checkpoint-1", {}, id="into-another-run"),
+        pytest.param("/data/b/checkpoint-1", {}, id="into-another-run-by-its-whole-path"),
         pytest.param("checkpoint-9", {}, id="dangling"),
         pytest.param("", {}, id="empty"),
     ],
@@ -105,9 +109,27 @@ def test_a_file_that_siblings_have_is_never_foreign():
     assert facts.foreign(tree, found(0), [sibling]) == ()
 
 
-def test_without_siblings_nothing_is_foreign():
+def test_a_model_that_a_person_merged_into_an_old_save_does_not_hide_itself_by_its_own_time():
+    merged = entry("merged/model.safetensors", mtime_ns=LATER)
+    tree = Tree(entry("c"), (entry("model-1.bin"), merged))
+    seen = found(LATER / 1e9, names=["model-1.bin", "merged/model.safetensors"])
+    assert facts.foreign(tree, seen, [found(0, names=["model-2.bin"])]) == (merged.path,)
+
+
+def test_without_siblings_what_came_long_after_the_weights_is_foreign():
     tree = Tree(entry("c"), (entry("notes.txt", mtime_ns=LATER),))
+    assert facts.foreign(tree, found(0), []) == ("notes.txt",)
+
+
+def test_without_siblings_a_copied_tree_holds_nothing_foreign():
+    tree = Tree(entry("c"), (entry("README.md", ctime_ns=LATER),))
     assert facts.foreign(tree, found(0), []) == ()
+
+
+def test_without_siblings_a_slow_optimizer_is_not_foreign():
+    parts = (Part(Role.OPTIMIZER, ("optimizer.pt",), 1),)
+    tree = Tree(entry("c"), (entry("a.safetensors"), entry("optimizer.pt", mtime_ns=LATER)))
+    assert facts.foreign(tree, replace(found(0), parts=parts), []) == ()
 
 
 def test_the_interval_is_the_median_of_complete_saves():
