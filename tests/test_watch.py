@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from queue import SimpleQueue
 
 import pytest
 
@@ -71,6 +72,13 @@ def test_everything_outrings_single_directories(bell):
     assert bell.wait(-1) == frozenset()
 
 
+def test_a_bell_that_nobody_hears_does_not_grow(bell):
+    for _ in range(100):
+        bell.ring("/a")
+        bell.ring_all()
+    assert bell._rung.qsize() == 2
+
+
 def test_a_bell_wakes_who_waits(bell):
     threading.Timer(0.05, bell.ring, ["/a"]).start()
     assert bell.wait(SOON) == {"/a"}
@@ -87,6 +95,19 @@ def test_no_ring_is_lost_between_threads(bell):
     while rung := bell.wait(1):
         heard |= rung
     assert heard == set(names)
+
+
+def test_what_rings_in_the_midst_of_a_wait_can_ring_again(bell):
+    class Interrupted(SimpleQueue):
+        def empty(self):
+            bell.ring("/a")
+            return super().empty()
+
+    bell._rung = Interrupted()
+    bell.ring("/a")
+    assert bell.wait(0) == {"/a"}
+    bell.ring("/a")
+    assert bell.wait(0) == {"/a"}
 
 
 def test_a_bell_may_be_rung_by_a_signal_while_waiting(bell):
@@ -202,6 +223,17 @@ def test_aim_tells_what_is_newly_watched_and_forgets_the_rest(bell, watching, ru
     assert silent(bell)
 
 
+def test_the_kernel_forgets_what_is_no_longer_aimed_at(watching, run):
+    def watches():
+        with open(f"/proc/self/fdinfo/{watching._aims._inotify._fd}") as info:
+            return sum(line.startswith("inotify wd:") for line in info)
+
+    aim(watching, ARRIVALS, run, run / "checkpoint-5", run / "not-yet")
+    assert watches() == 2
+    aim(watching, ARRIVALS, run / "checkpoint-5")
+    assert watches() == 1
+
+
 def test_a_wider_interest_is_new_and_a_narrower_one_is_obeyed(bell, watching, run):
     aim(watching, ARRIVALS, run)
     assert aim(watching, WRITING, run) == {str(run)}
@@ -222,6 +254,26 @@ def test_a_directory_that_does_not_exist_yet_rings_when_it_appears(bell, watchin
     run.mkdir()
     assert rings(bell) == {str(run)}
     assert aim(watching, ARRIVALS, run) == {str(run)}
+
+
+def test_a_directory_that_appears_while_it_is_aimed_at_is_watched_or_rings(
+    bell, watching, tmp_path
+):
+    for n in range(300):
+        run = tmp_path / str(n) / "a" / "b" / "c"
+        maker = threading.Thread(target=os.makedirs, args=[run])
+        maker.start()
+        newly = aim(watching, ARRIVALS, run)
+        maker.join()
+        assert newly == {str(run)} or any(
+            str(run) in rung for rung in iter(lambda: bell.wait(SOON), frozenset())
+        )
+
+
+def test_an_awaited_directory_narrows_nothing_in_the_one_that_will_hold_it(bell, watching, run):
+    watching.aim({str(run): WRITING, str(run / "not-yet"): ARRIVALS})
+    close_write(run)
+    assert rings(bell) == {str(run)}
 
 
 def test_a_directory_may_go_and_come_back(bell, watching, tmp_path):

@@ -43,9 +43,10 @@ class Bell:
             rung = {self._rung.get(timeout=None if timeout is None else max(0.0, timeout))}
         except Empty:
             return frozenset()
-        self._pending.clear()  # before the rest is taken: a ring in between comes twice, not never
         while not self._rung.empty():
             rung.add(self._rung.get())
+        # Last: a name that is pending though no longer in the queue would never ring again.
+        self._pending.clear()
         return ALL if ALL in rung else frozenset(path for path in rung if path is not ALL)
 
     def _ring(self, what: str | Literal[_All.ALL]) -> None:
