@@ -52,7 +52,10 @@ class Daemon:
     stood_by: bool = False
 
     def serve(self) -> None:
-        """Watches and acts until `stop`; systemd, if it started us, hears when it is ready."""
+        """Watches and acts until `stop`. A cycle that fails is told of, and the next looks anew.
+
+        systemd, if it started us, hears after the first look that we are ready.
+        """
         import sdnotify
 
         from ckptd.watch import Bell, Watcher
@@ -62,18 +65,14 @@ class Daemon:
         self.watcher = Watcher(self.bell)
         self.watcher.start()
         try:
+            wait = self._guarded(self.cycle, POLL)
             notifier.notify("READY=1")
-            self._run(self.bell)
+            while not self.stopping.is_set():
+                self.bell.wait(max(wait, LEAST))
+                wait = LEAST if self.stopping.is_set() else self._guarded(self.cycle, POLL)
         finally:
             notifier.notify("STOPPING=1")
             self.watcher.stop()
-
-    def _run(self, bell: Bell) -> None:
-        """Cycles until `stop`. One that fails is told of; the next begins with a fresh look."""
-        while not self.stopping.is_set():
-            wait = self._guarded(self.cycle, POLL)
-            if not self.stopping.is_set():
-                bell.wait(max(wait, LEAST))
 
     def finish(self, until: float) -> None:
         """A last `settle` after `stop`, which a failure may not turn into a failure of others."""
