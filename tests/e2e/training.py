@@ -116,9 +116,10 @@ def ended(process: subprocess.Popen[bytes], told: Path) -> Ended:
     return Ended(status, Path(f"{told}.out").read_text(), Path(f"{told}.err").read_text())
 
 
-def exec_(out: Path, *policy: object, command: Sequence[str]) -> Ended:
-    """`ckptd exec` around *command*, its ledger beside the output directory."""
-    return run([*ckptd("exec", "--json", *policy, state=out.parent / "state"), "--", *command])
+def exec_(out: Path, *policy: object, command: Sequence[str], state: Path | None = None) -> Ended:
+    """`ckptd exec` around *command*; its ledger in *state*, or beside the output directory."""
+    own = ckptd("exec", "--json", *policy, state=state or out.parent / "state")
+    return run([*own, "--", *command])
 
 
 def wait_for(true: Callable[[], bool], seconds: float = 30.0) -> bool:
