@@ -192,13 +192,18 @@ def _expired(item: TrashItem, policies: Policies, now: datetime) -> bool:
 
 
 def _may_purge(item: TrashItem, world: World, now: datetime) -> bool:
-    """Not what no record knows, and not the newest whole weights that a run has left."""
+    """Not what no record knows, and not the newest save or weights that a run has left."""
     if not item.known:
         return False
-    if item.action is not ActionKind.SET_ASIDE or not item.weights_whole:
-        return True
-    runs = (run for run in world.runs if run.path == item.run)
-    return any(_has_newer(run, item.saved_at, now) for run in runs)
+    run = next((run for run in world.runs if run.path == item.run), None)
+    if item.action is ActionKind.EVICT:
+        return run is None or bool(run.complete) or not _is_newest(item, world)
+    return not item.weights_whole or (run is not None and _has_newer(run, item.saved_at, now))
+
+
+def _is_newest(item: TrashItem, world: World) -> bool:
+    others = (i for i in world.trash if i.run == item.run and i.action is ActionKind.EVICT)
+    return all(item.saved_at >= other.saved_at for other in others)
 
 
 def _only_weights(verdict: Verdict, run: Run, now: datetime) -> bool:
