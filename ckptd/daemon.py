@@ -27,6 +27,8 @@ TIMER: Final = 60.0
 POLL: Final = 5.0
 # A disk under demand, and a watch that another ckptd acts on, are looked at again this soon.
 SOON: Final = 1.0
+# What the system refused is tried again after this time.
+BACKOFF: Final = 60.0
 # A clock that runs a little behind must not spin the loop.
 LEAST: Final = 0.02
 BORN: Final = "its first checkpoint appeared under this watch"
@@ -49,6 +51,7 @@ class Daemon:
     stopping: threading.Event = field(default_factory=threading.Event)
     notices: Notices = field(default_factory=Notices)
     before: frozenset[str] = frozenset()
+    failures: dict[str, float] = field(default_factory=dict)
     stood_by: bool = False
 
     def serve(self) -> None:
@@ -159,7 +162,14 @@ class Daemon:
         """The actions that may be taken now: calm is over, and no other ckptd acts there."""
         if self.eyes.settings.mode == "observe":
             return ()
-        return tuple(a for a in decided.actions if a.wait <= 0 and self._ours(a))
+        return tuple(
+            a for a in decided.actions if a.wait <= 0 and not self._failed(a) and self._ours(a)
+        )
+
+    def _failed(self, action: Action) -> bool:
+        """Whether it was tried a moment ago and did not go: the same again would not either."""
+        tried = self.failures.get(action.path)
+        return tried is not None and time.monotonic() - tried < BACKOFF
 
     def _ours(self, action: Action) -> bool:
         for watch in self.eyes.watches_of(action.path.rpartition("/")[0]):
@@ -171,6 +181,10 @@ class Daemon:
 
     def _act(self, decided: Plan) -> Iterator[Outcome]:
         for outcome in self.hands.execute(replace(decided, actions=self._due(decided))):
+            if outcome.ok or outcome.refused:
+                self.failures.pop(outcome.action.path, None)
+            else:
+                self.failures[outcome.action.path] = time.monotonic()
             yield outcome
             if self.stopping.is_set():
                 return
@@ -182,13 +196,22 @@ class Daemon:
         self.hands.tell(record)
 
     def _once(self, record: Record) -> None:
-        if self.notices.refusal(record):
+        if self.notices.is_news(record):
             self._tell(record)
 
     def _unfinished(self, look: Look, actions: tuple[Action, ...]) -> bool:
         """Whether waiting helps: calm will pass, or a save will settle."""
         writing = any(c.health is Health.WRITING for r in look.world.runs for c in r.checkpoints)
         return writing or any(action.wait > 0 for action in actions)
+
+    def _events_arrive(self) -> bool:
+        """Whether every directory is watched. Where not, looks take the place of events."""
+        if self.watcher is None or not self.watcher.alive:
+            self._once(fact("unreadable", "", "the watcher has ended; directories are polled"))
+            return False
+        for path, reason in self.watcher.unwatched.items():
+            self._once(fact("unreadable", path, f"not watched ({reason}), so it is polled"))
+        return not self.watcher.unwatched
 
     def _until_next(self, look: Look, decided: Plan) -> float:
         """Seconds until something changes by itself, however silent the bell."""
@@ -205,7 +228,7 @@ class Daemon:
             waits.append(max(left, SOON))
         if self.stood_by:
             waits.append(SOON)
-        if look.polled or self.watcher is None or self.watcher.unwatched:
+        if look.polled or not self._events_arrive():
             waits.append(POLL)
         return min(waits)
 

@@ -67,9 +67,9 @@ class Notices:
                         saved_at=c.saved_at.timestamp(),
                     )
 
-    def refusal(self, record: Record) -> bool:
-        """Whether this refusal is news: the same one recurs at every look."""
-        return self._new(f"refuse {record.checkpoint} {record.error}")
+    def is_news(self, record: Record) -> bool:
+        """Whether this was not told before: the same refusal recurs at every look."""
+        return self._new(f"{record.event} {record.run} {record.reason} {record.error}")
 
     def _of_health(self, run: Run, checkpoint: Checkpoint) -> Iterator[Record]:
         if checkpoint.complete and not self.first:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -29,11 +29,15 @@ POLL_EVERY: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """Everything that acting needs. `tell` hears each record once it is in the ledger."""
+    """Everything that acting needs. `tell` hears each record once it is in the ledger.
+
+    A refusal is told once; the same one recurs at every look.
+    """
 
     eyes: Eyes
     ledger: Ledger
     tell: Tell
+    refusals: set[tuple[str, str]] = field(default_factory=set)
 
     def execute(self, plan: Plan) -> Iterator[Outcome]:
         """The outcome of each action of *plan*, in order.
@@ -101,8 +105,10 @@ class Hands:
 
     def _refused(self, action: Action, error: CkptdError) -> Outcome:
         record = _record(action, "refuse", outcome="failed", error=str(error))
-        self.ledger.note(record)
-        self.tell(record)
+        if (action.path, str(error)) not in self.refusals:
+            self.refusals.add((action.path, str(error)))
+            self.ledger.note(record)
+            self.tell(record)
         return Outcome(action, ok=False, error=str(error), refused=isinstance(error, RefusedError))
 
     # --- acts ----------------------------------------------------------------------------

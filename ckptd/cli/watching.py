@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import signal
-from types import FrameType
+import threading
+from typing import Final
 
 from ckptd import procs
 from ckptd.cli.session import acting, settings_of
+from ckptd.daemon import Daemon
 from ckptd.errors import ConfigError
+
+STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 def watch(arguments: argparse.Namespace) -> int:
@@ -19,14 +23,15 @@ def watch(arguments: argparse.Namespace) -> int:
             "nothing to watch: no PATH is given and no [[watch]] is configured",
             hint="ckptd watch PATH, or a [[watch]] with a path in the configuration",
         )
+    # A thread waits for them: a handler would run only once the main thread's own wait is over.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     with acting(arguments, settings, talk=True) as daemon:
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            del number, frame
-            daemon.stop()
-
         procs.give_way()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
+        threading.Thread(target=_stop_on_signal, args=(daemon,), daemon=True).start()
         daemon.serve()
     return 0
+
+
+def _stop_on_signal(daemon: Daemon) -> None:
+    signal.sigwait(STOPPING)
+    daemon.stop()

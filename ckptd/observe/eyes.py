@@ -60,7 +60,7 @@ class Eyes:
         gaze = _Gaze(self, users=users)
         # Of watches that overlap the one named on the command line has a run: it adopts.
         for watch in sorted(self.watches(), key=lambda watch: not watch.named):
-            gaze.at_watch(watch)
+            gaze.take(watch)
         gaze.keep_in_mind()
         return gaze.look()
 
@@ -118,7 +118,14 @@ class _Gaze:
         self._polled = False
         self.runs: list[Run] = []
 
-    def at_watch(self, watch: Watch) -> None:
+    def take(self, watch: Watch) -> None:
+        """Looks at one watch; one that cannot be seen does not keep us from the others."""
+        try:
+            self._at_watch(watch)
+        except UnreadableError as error:
+            self._unreadable.append(Unreadable(watch.path, str(error)))
+
+    def _at_watch(self, watch: Watch) -> None:
         survey = scan.find_runs(watch.path)
         self._directories += (watch.path, *survey.directories)
         self._polled = self._polled or _needs_polling(watch)
