@@ -1,0 +1,199 @@
+"""The world that a plan is made from: runs, checkpoints, disks, trash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from ckptd.model.findings import Part
+from ckptd.model.listing import Identity
+from ckptd.model.words import ActionKind, Health
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A process that has to do with a checkpoint or a run, and how.
+
+    `how` is `open`, `mapped`, `cwd`, `lock` or `named`; `pid` is 0 where the kernel only says
+    that somebody has it (a lease probe names nobody).
+    """
+
+    how: str
+    pid: int = 0
+    command: str = ""
+
+    def of(self, thing: str) -> str:
+        """The sentence with *thing* (`it`, `this run`) as what is used."""
+        who = f"{self.command} (pid {self.pid})" if self.pid else "a process"
+        return {
+            "open": f"{who} has a file of {thing} open",
+            "mapped": f"{who} has a file of {thing} mapped",
+            "cwd": f"{who} works inside {thing}",
+            "lock": f"{who} holds a lock on {thing}",
+            "named": f"{who} names {thing} on its command line",
+        }[self.how]
+
+    def __str__(self) -> str:
+        return self.of("it")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One recognised save of a run.
+
+    `age` is the seconds since it was complete, `recorded_best` the name that the trainer's state
+    inside it calls its best, `foreign` what a person put into it later.
+    """
+
+    path: str
+    name: str
+    identity: Identity
+    format: str
+    step: int | None
+    bytes: int
+    saved_at: datetime
+    health: Health
+    evidence: str
+    uid: int = 0
+    age: float = float("inf")
+    parts: tuple[Part, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    pinned: bool = False
+    slim: bool = False
+    weights_whole: bool = False
+    recorded_best: str | None = None
+    uses: tuple[Use, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> tuple[datetime, int, str]:
+        """Oldest first: saved_at, then step, then name (DESIGN section 3, Order)."""
+        return (self.saved_at, -1 if self.step is None else self.step, self.name)
+
+    @property
+    def complete(self) -> bool:
+        return self.health is Health.COMPLETE
+
+
+Series = tuple[Checkpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BestMetric:
+    """A metric and which end of it is best."""
+
+    metric: str
+    mode: Literal["min", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One directory that checkpoints of one training land in.
+
+    `best_metric` is what the trainer itself ranks by; `pointers` map a link's name to the
+    checkpoint it points at; `calm` is the seconds for which nothing is let go here yet;
+    `trainer_limit` is the number that the trainer itself rotates to; `exports` are files of a
+    final export lying beside the checkpoints; `mixed_owners` lets root act on files that are not
+    the run's owner's. `live` says that a process names or opens it.
+    """
+
+    path: str
+    watch: str
+    filesystem: str
+    format: str
+    device: int
+    inode: int
+    uid: int
+    checkpoints: Series
+    adopted: bool = False
+    live: bool = False
+    finished: bool = False
+    users: tuple[Use, ...] = ()
+    best_metric: BestMetric | None = None
+    pointers: Mapping[str, str] = field(default_factory=dict)
+    calm: float = 0.0
+    trainer_limit: int | None = None
+    exports: tuple[str, ...] = ()
+    trusted: bool = True
+    mixed_owners: bool = False
+    policy_from: tuple[str, ...] = ()
+    next_save_bytes: int = 0
+    save_interval_seconds: float | None = None
+
+    @property
+    def complete(self) -> Series:
+        return tuple(c for c in self.checkpoints if c.complete)
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """What statvfs says of a watch. `free` is what an ordinary user may still write (f_bavail)."""
+
+    path: str
+    mount: str
+    fstype: str
+    total: int
+    used: int
+    free: int
+    inodes_total: int
+    inodes_free: int
+    shared: bool = False
+
+    @property
+    def used_percent(self) -> float:
+        """As `df` counts: used / (used + free for users), in percent."""
+        usable = self.used + self.free
+        return 100 * self.used / usable if usable else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrashItem:
+    """One checkpoint in the trash.
+
+    `place` is the directory that holds `.ckptd-trash`; `run` the absolute path it came from.
+    `known` is False when no record tells where it came from: then it is left alone.
+    """
+
+    id: str
+    place: str
+    uid: int
+    run: str
+    name: str
+    step: int | None
+    bytes: int
+    saved_at: datetime
+    trashed_at: datetime
+    action: ActionKind
+    weights_whole: bool = False
+    filesystem: str = ""
+    known: bool = True
+    reason: str = ""
+
+    @property
+    def path(self) -> str:
+        """Where it lay, and where `restore` puts it."""
+        return f"{self.run}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something under a watch that could not be seen, and why.
+
+    `passed_over`: it was seen, and is named like a checkpoint without being one.
+    """
+
+    path: str
+    error: str
+    passed_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything a plan is made from."""
+
+    runs: tuple[Run, ...] = ()
+    filesystems: tuple[Filesystem, ...] = ()
+    trash: tuple[TrashItem, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
