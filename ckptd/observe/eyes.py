@@ -16,7 +16,8 @@ from ckptd.errors import UnreadableError
 from ckptd.ledger import LedgerView
 from ckptd.model import Filesystem, Run, TrashItem, Unreadable, World
 from ckptd.observe.memory import Memory
-from ckptd.observe.run import Moment, Surroundings, see
+from ckptd.observe.run import see
+from ckptd.observe.save import Moment, Surroundings
 
 # A first save is born under a watch when none of its files is older than the look before it.
 BIRTH_SLACK: Final = 2.0

@@ -10,68 +10,24 @@ from datetime import datetime
 from typing import Final
 
 from ckptd import beneath, formats, scan
-from ckptd.config import Watch
 from ckptd.errors import UnreadableError
-from ckptd.formats.base import Claim, Format
 from ckptd.model import (
     Checkpoint,
-    Filesystem,
     Findings,
     Health,
-    Identity,
     Kind,
     Role,
     Run,
-    Tree,
     Unreadable,
     Use,
 )
 from ckptd.observe import facts
 from ckptd.observe.memory import Memory, Sighting
-from ckptd.policy import Policy
-from ckptd.procs import Snapshot
+from ckptd.observe.save import UNKNOWN, Moment, Save, Surroundings, find
+from ckptd.units import show_text
 
 # Trainers list and stat their checkpoints right after a save (DESIGN section 3, Calm).
 CALM: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When a look is taken: for people and file times, and for ages."""
-
-    now: datetime
-    monotonic: float
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a run is seen in. `snapshot` is None while nobody asked who uses what."""
-
-    watch: Watch
-    policy: Policy
-    filesystem: Filesystem
-    trust: tuple[str, ...]
-    at: Moment
-    snapshot: Snapshot | None
-    command_lives: bool = False
-    policy_from: tuple[str, ...] = ()
-    wanted: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Save:
-    """One claim as it was found, before it is judged."""
-
-    format: Format
-    claim: Claim
-    tree: Tree
-    identity: Identity
-    findings: Findings
-    quiet: float
-    writer: str | None
-    pinned: bool
-    locked: bool
-    open_somewhere: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +46,13 @@ def see(found: scan.FoundRun, around: Surroundings, memory: Memory) -> Seen:
     unreadable: list[Unreadable] = []
     with _directory(found.path) as run_fd:
         stat = os.fstat(run_fd)
-        for format_, claim in found.claims:
+        for claimed in found.claims:
             try:
-                saves.append(_save(run_fd, found.path, format_, claim, around, memory))
+                save = find(run_fd, found.path, claimed, around, memory)
             except UnreadableError as error:
-                unreadable.append(Unreadable(f"{found.path}/{claim.name}", str(error)))
+                unreadable.append(Unreadable(f"{found.path}/{claimed[1].name}", str(error)))
+            else:
+                saves += [save] if save else []
     live_users = _users_of_run(found.path, around)
     live = around.command_lives or bool(live_users)
     judged = _judge_all(saves, around, live=live)
@@ -114,65 +72,14 @@ def see(found: scan.FoundRun, around: Surroundings, memory: Memory) -> Seen:
 
 @contextmanager
 def _directory(path: str) -> Iterator[int]:
-    fd = beneath.open_directory(path)
+    try:
+        fd = beneath.open_directory(path)
+    except OSError as error:
+        raise UnreadableError(f"{show_text(path)} cannot be opened: {error.strerror}") from error
     try:
         yield fd
     finally:
         os.close(fd)
-
-
-# --- one save ----------------------------------------------------------------------------
-
-
-def _save(
-    run_fd: int, run: str, format_: Format, claim: Claim, around: Surroundings, memory: Memory
-) -> Save:
-    tree = scan.tree(run_fd, claim.name)
-    identity = scan.identity(tree)
-    key = (run, claim.name)
-    seen = memory.sightings.get(key)
-    known = seen.findings if seen and seen.identity == identity else None
-    settled = known is not None and seen is not None and seen.complete
-    quiet = memory.quiet(key, identity, around.at.monotonic)
-    shared = around.filesystem.shared  # there a lease proves nothing, and NFSv4 says in use
-    asked = around.snapshot is not None and not shared
-    fd = beneath.open_beneath(run_fd, claim.name)
-    try:
-        return Save(
-            format_,
-            claim,
-            tree,
-            identity,
-            known or format_.inspect(claim, tree, scan.peek(fd)),
-            _age(tree, around.at) if quiet is None else quiet,
-            None if settled or shared else _open_file(fd, tree, write_only=True),
-            beneath.pinned(fd),
-            around.snapshot is not None and beneath.locked(fd),
-            _open_file(fd, tree, write_only=False) if asked else None,
-        )
-    finally:
-        os.close(fd)
-
-
-def _open_file(fd: int, tree: Tree, *, write_only: bool) -> str | None:
-    """The first file of a save that some process has open, as far as leases can tell."""
-    for entry in tree.files:
-        try:
-            file_fd = beneath.open_file(fd, entry.path)
-        except OSError:
-            continue  # gone or not ours to read: /proc and the look before the act decide
-        try:
-            if beneath.open_for(file_fd, write_only=write_only):
-                return entry.path
-        finally:
-            os.close(file_fd)
-    return None
-
-
-def _age(tree: Tree, at: Moment) -> float:
-    """Seconds since the newest file time; 0 for times in the future."""
-    newest = max((e.mtime_ns for e in tree.entries), default=tree.root.mtime_ns)
-    return max(0.0, at.now.timestamp() - newest / 1e9)
 
 
 # --- all saves of a run ------------------------------------------------------------------
@@ -203,16 +110,22 @@ def _judge_all(saves: Sequence[Save], around: Surroundings, *, live: bool) -> li
 def _judge(
     save: Save, witnesses: Sequence[Findings], around: Surroundings, *, may_write: bool
 ) -> _Judged:
-    writer = f"{save.writer} is open for writing" if save.writer else None
     health, evidence = formats.judge(
         save.findings,
         witnesses,
         quiet=save.quiet,
-        writer=writer,
+        writer=_writer(save, around.policy.settle),
         may_write=may_write,
         settle=around.policy.settle,
     )
     return _Judged(save, health, evidence)
+
+
+def _writer(save: Save, settle: float) -> str | None:
+    """The sentence that names a writer. Where nobody can tell, a quiet time must do."""
+    if save.writer == UNKNOWN:
+        return None if save.quiet >= settle else "it changed a moment ago and may still be open"
+    return f"{show_text(save.writer)} is open for writing" if save.writer else None
 
 
 def _may_write(save: Save, newest: datetime | None, around: Surroundings, live: bool) -> bool:
