@@ -73,10 +73,11 @@ def named_checkpoint(path: str) -> str:
 
 
 def must_exist(paths: Sequence[str]) -> None:
-    """Raises ConfigError for a PATH that is not there: a misspelt one must not look empty."""
+    """Raises ConfigError for a PATH that leads to no run: a misspelt one must not look empty."""
     for path in paths:
-        if not os.path.lexists(path):
-            raise ConfigError(f"{show_text(path)} does not exist, so there is nothing to look at")
+        if not os.path.isdir(run_of(path)):
+            fact = "is no directory" if os.path.exists(path) else "does not exist"
+            raise ConfigError(f"{show_text(path)} {fact}, so there is nothing to look at")
 
 
 def _planned(eyes: Eyes) -> Plan:
