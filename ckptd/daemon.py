@@ -14,7 +14,7 @@ from ckptd.actions.lock import Locks
 from ckptd.errors import CkptdError
 from ckptd.ledger import Ledger, Record
 from ckptd.model import Action, Health, Outcome, Plan
-from ckptd.notice import Notices, fact
+from ckptd.notice import Notices, fact, of_checkpoint
 from ckptd.observe import Eyes, Look
 from ckptd.policy import plan
 
@@ -76,6 +76,16 @@ class Daemon:
         finally:
             notifier.notify("STOPPING=1")
             self.watcher.stop()
+
+    def warn_of_wrecks(self) -> None:
+        """Tells of saves that are not whole, that resuming would take, and why they stay."""
+        for run_plan in self._decide(self.eyes.look(users=True)).runs:
+            complete = [c.step or 0 for c in run_plan.run.complete]
+            for verdict in run_plan.verdicts:
+                wreck = verdict.checkpoint
+                if not wreck.complete and (wreck.step or 0) > max(complete, default=-1):
+                    text = f"not whole, and resuming would take it; {verdict.reasons[0].text}"
+                    self._once(replace(of_checkpoint("refuse", run_plan.run, wreck), reason=text))
 
     def finish(self, until: float) -> None:
         """A last `settle` after `stop`, which a failure may not turn into a failure of others."""

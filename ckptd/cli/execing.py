@@ -54,6 +54,7 @@ def exec(arguments: argparse.Namespace) -> int:  # noqa: A001  the word of the c
         with acting(arguments, settings, talk=True) as daemon:
             daemon.eyes.wanted = named_paths(command)  # resumed from, though nobody runs yet
             daemon.settle(time.monotonic() + PATIENCE)
+            daemon.warn_of_wrecks()
             return _beside(daemon, command)
     except CkptdError as error:
         complain(error)

@@ -116,10 +116,10 @@ def pinned(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
 
 
 def writing(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    del facts
     if checkpoint.health is not Health.WRITING:
         return None
-    return _held("writing", f"still being written: {checkpoint.evidence}")
+    who = f"; {facts.run.users[0].of('this run')}" if facts.run.users else ""
+    return _held("writing", f"still being written: {show_text(checkpoint.evidence)}{who}")
 
 
 def unproven(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
