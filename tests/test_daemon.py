@@ -185,20 +185,6 @@ def test_the_second_takes_over_when_the_first_dies(tmp_path):
             second.wait_for("evict", 30)
 
 
-def test_a_run_that_becomes_unreadable_is_told_and_survived(tmp_path):
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    run = tmp_path / "out"
-    write_checkpoint(run, 10)
-    with watching(tmp_path / "state", run) as daemon:
-        time.sleep(1)
-        run.chmod(0)
-        daemon.wait_for("unreadable")
-        run.chmod(0o755)
-        write_checkpoint(run, 20)
-        daemon.wait_for("recognised", 20)
-
-
 def test_bad_configuration_ends_with_2_and_one_sentence(tmp_path):
     command = [sys.executable, "-m", "ckptd", "watch", "--keep-last", "-1", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
