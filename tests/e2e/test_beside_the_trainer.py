@@ -7,8 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
 from e2e.training import (
+    PRESSED,
     ckptd,
     ended,
     exec_,
@@ -23,20 +23,31 @@ from e2e.training import (
 pytestmark = marks()
 
 
+FAST = ("--lora", "--max_steps", 200, "--save_steps", 1)
+
+
 def test_two_hundred_fast_saves_that_the_trainer_rotates_itself(tmp_path):
     out = tmp_path / "out"
-    fast = ("--lora", "--max_steps", 200, "--save_steps", 1, "--save_total_limit", 2)
-    end = exec_(out, "--keep-last", 2, command=training(out, *fast)).check()
+    command = training(out, *FAST, "--save_total_limit", 2)
+    end = exec_(out, "--keep-last", 2, command=command).check()
     assert end.training["global_step"] == 200
     assert steps(out) == {199, 200}
     assert [e for e in end.events if e["outcome"] == "failed"] == []
 
 
-@pytest.mark.parametrize("limit", [2, 5])
-def test_rotation_that_keeps_the_best_loses_nothing_to_ckptd(tmp_path, limit):
+def test_two_hundred_fast_saves_that_both_let_go_of(tmp_path):
+    out = tmp_path / "out"
+    command = training(out, *FAST, "--save_total_limit", 5)
+    end = exec_(out, "--keep-last", 2, *PRESSED, command=command).check()
+    assert end.training["global_step"] == 200
+    assert end.steps_of("evict"), "ckptd never acted beside the trainer: this proves nothing"
+    assert steps(out) == {199, 200}
+
+
+def test_rotation_that_keeps_the_best_loses_nothing_to_ckptd(tmp_path):
     out = tmp_path / "out"
     rotating = ("--lora", "--eval", "--max_steps", 30, "--save_steps", 3, "--turn_at", 6)
-    slow = ("--save_total_limit", limit, "--step_sleep", 0.3)
+    slow = ("--save_total_limit", 2, "--step_sleep", 0.3)
     end = exec_(out, "--keep-last", 2, command=training(out, *rotating, *slow)).check()
     assert end.training["best_loaded"] is True
     assert steps(out) >= {30, end.best}
@@ -79,7 +90,10 @@ def test_a_guard_that_starts_in_the_middle_of_a_save_touches_nothing_of_it(tmp_p
         assert wait_for_half_a_save(opened, trainer.pid)
         before = contents(opened)
 
-        guard = start(watching(out), tmp_path / "guard")
+        watching = ckptd(
+            "watch", "--json", "--keep-last", 2, *PRESSED, out, state=tmp_path / "state"
+        )
+        guard = start(watching, tmp_path / "guard")
         settled = settled_ones(out, but=opened)
         assert wait_for(lambda: settled_ones(out, but=opened) < settled)
         assert contents(opened) == before
@@ -92,12 +106,6 @@ def test_a_guard_that_starts_in_the_middle_of_a_save_touches_nothing_of_it(tmp_p
     assert end.training["best_loaded"] is True
     guard.terminate()
     ended(guard, tmp_path / "guard").check()
-
-
-def watching(out: Path) -> list[str]:
-    """A guard that need not wait for calm: the disk is always fuller than it may be."""
-    pressed = ("--keep-last", 2, "--high", "1MiB", "--low", "1KiB")
-    return ckptd("watch", "--json", *pressed, out, state=out.parent / "state")
 
 
 def wait_for_half_a_save(checkpoint: Path, pid: int) -> bool:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from e2e.training import Ended, ckptd, ended, marks, run, start, steps, training
+from e2e.training import PRESSED, Ended, ckptd, ended, marks, run, start, steps, training
 
 pytestmark = marks()
 
 LORA = ("--lora", "--eval", "--max_steps", 40, "--save_steps", 2, "--turn_at", 6)
-# Always fuller than it may be: nothing waits for calm, and what goes is purged at once.
-PRESSED = ("--keep-last", 2, "--high", "1MiB", "--low", "1KiB")
 
 
 def test_a_guard_killed_every_second_costs_nothing_and_leaves_nothing(tmp_path):
     out, state = tmp_path / "out", tmp_path / "state"
     out.mkdir()
     trainer = start(training(out, *LORA, "--step_sleep", 0.3), tmp_path / "trainer")
-    command = ckptd("watch", "--json", *PRESSED, out, state=state)
+    command = ckptd("watch", "--json", "--keep-last", 2, *PRESSED, out, state=state)
     kills = 0
     while trainer.poll() is None:
         guard = start(command, tmp_path / "guard")
@@ -33,6 +31,7 @@ def test_a_guard_killed_every_second_costs_nothing_and_leaves_nothing(tmp_path):
 
     assert end.training["best_loaded"] is True
     assert steps(out) == {38, 40, end.best}
+    assert (tmp_path / ".ckptd-trash").is_dir()
     assert left_in_the_trash(tmp_path) == []
     assert run(training(out, "--lora", "--max_steps", 42, "--resume")).check()
 

@@ -17,6 +17,8 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("train.py")
 PATIENCE = 240.0
+# Always fuller than it may be: nothing waits for calm, and what goes is purged at once.
+PRESSED = ("--high", "1MiB", "--low", "1KiB")
 STACK = ("torch", "transformers", "peft", "accelerate")
 
 needs_stack = pytest.mark.skipif(
