@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
     except CkptdError as error:
-        from ckptd.cli.session import complain
+        from ckptd.cli.start import complain
 
         complain(error)
         return error.exit_status

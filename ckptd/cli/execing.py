@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ckptd.cli.outdir import named_paths, output_directory
-from ckptd.cli.session import acting, complain, settings_of
+from ckptd.cli.start import acting, complain, settings_of
 from ckptd.daemon import Daemon
 from ckptd.errors import CkptdError, ConfigError
 from ckptd.units import show_text

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ckptd import beneath, scan
 from ckptd.cli.once import must_exist, named_checkpoint
-from ckptd.cli.session import run_of, state_directory
+from ckptd.cli.start import run_of, state_directory
 from ckptd.errors import ActionError, CkptdError, RefusedError
 from ckptd.ledger import Ledger
 from ckptd.units import show_text

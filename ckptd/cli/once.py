@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ckptd import policy, render
-from ckptd.cli.session import acting, reading, run_of, settings_of
+from ckptd.cli.start import acting, reading, run_of, settings_of
 from ckptd.errors import CkptdError, ConfigError
 from ckptd.ledger import LedgerView
 from ckptd.model import Outcome, Plan, TrashItem, Verdict

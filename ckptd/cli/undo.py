@@ -9,7 +9,7 @@ import os
 from ckptd import beneath, trash
 from ckptd.actions import undo
 from ckptd.cli.once import named_checkpoint
-from ckptd.cli.session import recording
+from ckptd.cli.start import recording
 from ckptd.errors import CkptdError
 from ckptd.ledger import LedgerView
 from ckptd.model import TrashItem

@@ -8,7 +8,7 @@ import threading
 from typing import Final
 
 from ckptd import procs
-from ckptd.cli.session import acting, settings_of
+from ckptd.cli.start import acting, settings_of
 from ckptd.daemon import Daemon
 from ckptd.errors import ConfigError
 
