@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final
 
 from ckptd.model import Use
@@ -27,6 +27,8 @@ _HOW: Final = ("open", "mapped", "cwd", "named")
 _GONE: Final = (FileNotFoundError, ProcessLookupError)  # a process may end while it is read
 _MOST_ARGUMENTS: Final = 2**20  # bytes of a command line that are read
 _LONGEST_PATH: Final = 4095
+_MOST_PIECES: Final = 1000  # paths that one argument may name
+_BETWEEN: Final = re.compile(r"""[\s,;:="'()<>|&{}\[\]]+""")
 _LONGEST_COMMAND: Final = 40
 # proc_pid_maps(5): address, permissions, offset, device, inode (0: no file), path.
 _MAPPED: Final = re.compile(rb"^\S+ \S+ \S+ \S+ [1-9]\d* +(/.*)$", re.MULTILINE)
@@ -249,6 +251,9 @@ class _Names:
         _, equals, value = token.partition("=")
         texts = [] if token.startswith("-") else [token]
         texts += [value, value.rpartition("=")[2]] if equals else []
+        # A list, a JSON object or the script of `sh -c` may name several.
+        pieces = (piece for piece in _BETWEEN.split(token) if "/" in piece)
+        texts += islice(pieces, _MOST_PIECES)
         for text in filter(None, texts):
             path = text if text.startswith("/") else cwd and f"{cwd}/{text}"
             if path and len(path) <= _LONGEST_PATH:

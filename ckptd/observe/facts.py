@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from posixpath import basename, normpath
+from posixpath import basename, dirname, normpath
 from typing import Final, Literal
 
 from ckptd.model import BestMetric, Checkpoint, Entry, Findings, Kind, Role, Tree, moment
@@ -45,24 +45,28 @@ def _mode(metric: str, best: float, findings: Sequence[Findings]) -> Literal["mi
     return "min" if metric.endswith("loss") else "max"
 
 
-def pointers(children: Sequence[Entry], run: str, names: Iterable[str]) -> dict[str, str]:
-    """Links beside the checkpoints that point at or into one of *names*: link name to name."""
+def pointers(links: Iterable[Entry], run: str, names: Iterable[str]) -> dict[str, str]:
+    """Which of *links* point at or into one of *names* from outside: their paths to that name.
+
+    Paths of the links are relative to *run*; other entries are passed over.
+    """
     known = set(names)
     return {
-        entry.name: name
-        for entry in children
+        entry.path: name
+        for entry in links
         if entry.kind is Kind.SYMLINK and entry.target
-        if (name := _pointed_at(entry.target, normpath(run))) in known
+        if (name := _pointed_at(entry.target, normpath(run), dirname(entry.path))) in known
+        and not entry.path.startswith(f"{name}/")
     }
 
 
-def _pointed_at(target: str, run: str) -> str:
-    """The name directly in *run* that a link in it leads to or through; empty for none.
+def _pointed_at(target: str, run: str, below: str) -> str:
+    """The name directly in *run* that a link *below* it leads to or through; empty for none.
 
     An absolute target may reach the run by another way (a link above it, a bind mount): there
     what follows the run's own name counts.
     """
-    path = normpath(target if target.startswith("/") else f"{run}/{target}")
+    path = normpath(target if target.startswith("/") else f"{run}/{below}/{target}")
     if path.startswith(f"{run}/"):
         return path.removeprefix(f"{run}/").partition("/")[0]
     if target.startswith("/"):

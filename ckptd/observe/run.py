@@ -13,6 +13,7 @@ from ckptd import beneath, formats, scan
 from ckptd.errors import UnreadableError
 from ckptd.model import (
     Checkpoint,
+    Entry,
     Findings,
     Health,
     Kind,
@@ -256,7 +257,7 @@ def _run(
         checkpoints=checkpoints,
         finished=quiet > max(around.policy.finished_after, 3 * (gap or 0.0)),
         best_metric=facts.best_metric([s.findings for s in saves]),
-        pointers=facts.pointers(found.children, found.path, names),
+        pointers=facts.pointers(_links(found, saves), found.path, names),
         trainer_limit=newest[0].trainer_limit if newest else None,
         exports=format_.exports(found.children),
         policy_from=around.policy_from,
@@ -265,6 +266,15 @@ def _run(
         next_save_bytes=max((c.bytes for c in series[-3:]), default=0),
         save_interval_seconds=gap,
     )
+
+
+def _links(found: scan.FoundRun, saves: Sequence[Save]) -> Iterator[Entry]:
+    """Beside the saves and in them: some link what did not change to where it lay before."""
+    yield from found.children
+    for save in saves:
+        for entry in save.tree.entries:
+            if entry.kind is Kind.SYMLINK:
+                yield replace(entry, path=f"{save.claim.name}/{entry.path}")
 
 
 def _calm(run: Run) -> float:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 
@@ -78,6 +79,32 @@ def test_what_a_link_leads_to_by_another_name_of_the_run_stays(ckptd, run, tmp_p
     (tmp_path / "alias").symlink_to(tmp_path)
     (run / "best").symlink_to(tmp_path / "alias" / "run" / "checkpoint-10")
     apply(ckptd, run)
+    assert left(run) == {"checkpoint-10", "checkpoint-40"}
+
+
+def test_what_another_save_links_into_stays(ckptd, run):
+    base = run / "checkpoint-40" / "base.json"
+    base.symlink_to("../checkpoint-10/adapter_config.json")
+    os.utime(base, (0, 0), follow_symlinks=False)
+    apply(ckptd, run)
+    assert left(run) == {"checkpoint-10", "checkpoint-40"}
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "{run}/checkpoint-10",
+        "--model={run}/checkpoint-10/adapter_model.safetensors",
+        "/elsewhere,{run}/checkpoint-10",
+        '{{"model": "{run}/checkpoint-10"}}',
+        "sleep 60 && python eval.py '{run}/checkpoint-10';",
+    ],
+)
+def test_what_a_process_names_stays(ckptd, run, argument):
+    command = [sys.executable, "-c", "input()", argument.format(run=run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        apply(ckptd, run)
+        process.communicate(b"\n")
     assert left(run) == {"checkpoint-10", "checkpoint-40"}
 
 
