@@ -73,7 +73,7 @@ def test_a_mapped_file_whose_descriptor_is_closed_is_a_use(run):
         snapshot = procs.look()
         assert Use("mapped", pid, os.path.basename(sys.executable)) in snapshot.uses(str(run))
         unmapped = snapshot.uses(str(run), mapped=False)
-            assert not [u for u in unmapped if (u.how, u.pid) == ("mapped", pid)]
+        assert not [u for u in unmapped if (u.how, u.pid) == ("mapped", pid)]
 
 
 def test_a_working_directory_is_a_use(run):
