@@ -125,7 +125,7 @@ def test_an_unreadable_directory_is_named_and_never_empty(ckptd, run):
     closed = run.parent / "closed"
     shutil.copytree(run, closed)
     closed.chmod(0)
-    for place in (run.parent, *run.parent.parents):
+    for place in tuple(run.parents)[:-2]:  # pytest makes them ours alone
         place.chmod(place.stat().st_mode | 0o055)
     words = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
     answer = ckptd.json("plan", run.parent, before=words)
