@@ -88,15 +88,16 @@ class Hands:
         run = self.eyes.look_at(action.run) if action.run else None
         if run is None or planned is None:
             raise RefusedError("its run is gone or cannot be read")
-        under_demand = action.wait == 0 and action.purge_now
+        if run.calm and not action.pressed:
+            raise RefusedError("a save has just been completed in its run")
         policy = self.eyes.settings.policies.of(run.path)
-        judged = judge_run(run, policy, datetime.now(UTC), demand=under_demand)
+        judged = judge_run(run, policy, datetime.now(UTC), demand=action.pressed)
         verdict = next((v for v in judged.verdicts if v.checkpoint.name == planned.name), None)
         if verdict is None:
             raise RefusedError("it is gone")
         if verdict.checkpoint.identity != planned.identity:
             raise RefusedError("it changed since the plan was made")
-        allowed = {Standing.SURPLUS, Standing.SOFT} if under_demand else {Standing.SURPLUS}
+        allowed = {Standing.SURPLUS, Standing.SOFT} if action.pressed else {Standing.SURPLUS}
         if verdict.standing not in allowed or (
             verdict.standing is Standing.SURPLUS and verdict.action is not action.kind
         ):

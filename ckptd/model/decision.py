@@ -39,8 +39,8 @@ class Action:
     """One step of a plan.
 
     `checkpoint` is set for what still lies in its run, `item` for what lies in the trash.
-    `purge_now` asks that what is let go is unlinked at once: only that frees space.
-    `wait` is the seconds of calm before it may be taken.
+    `purge_now` asks that what is let go is unlinked at once: only that frees space. `pressed`:
+    its filesystem needs that space. `wait` is the seconds of calm before it may be taken.
     """
 
     kind: ActionKind
@@ -52,6 +52,7 @@ class Action:
     checkpoint: Checkpoint | None = None
     item: TrashItem | None = None
     purge_now: bool = False
+    pressed: bool = False
     wait: float = 0.0
 
 

@@ -98,9 +98,9 @@ def _climb(
     for rung in _rungs(place, need, world, judged, policies, now):
         if not rung.routine and promised >= wanted:
             continue
-        step = replace(rung.step, wait=0.0) if wanted else rung.step
+        step = rung.step
         if promised < wanted and not rung.must_stay:
-            step = replace(step, purge_now=True)
+            step = replace(step, purge_now=True, pressed=True, wait=0.0)
         promised += step.bytes if step.purge_now or step.kind is ActionKind.PURGE else 0
         steps.append(step)
     missing = max(0, wanted - promised)

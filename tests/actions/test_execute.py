@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import pytest
 from corpus import cut, write_checkpoint
@@ -12,6 +13,7 @@ from house import ckptd, names, verdicts
 
 from ckptd import beneath, trash
 from ckptd.actions import undo
+from ckptd.policy import plan
 
 LOSSES = {50: 1.9, 100: 1.2, 150: 1.0, 200: 1.4, 250: 1.5}
 
@@ -239,3 +241,34 @@ def test_a_second_ckptd_on_a_watch_stands_by(run):
             _, outcomes = second.settle(time.monotonic() + 3)
             assert outcomes == []
             assert second.stood_by
+
+
+def act_after(run, change, **options):
+    """Plans, lets *change* happen, then carries the plan out."""
+    options = {"policy__keep_last": 2, "policy__keep_best": 0} | options
+    with ckptd(run.parent / "state", run, **options) as daemon:
+        world = daemon.eyes.look(users=True).world
+        decided = plan(world, daemon.eyes.settings.policies, frozenset(), datetime.now(UTC))
+        assert decided.actions
+        change()
+        return list(daemon.hands.execute(decided))
+
+
+@pytest.mark.parametrize("trash_for", ["0s", "1h"])
+def test_a_save_that_begins_after_the_plan_keeps_the_others(run, trash_for):
+    def begin():
+        (run / "checkpoint-300").mkdir()
+        (run / "checkpoint-300" / "model.safetensors").write_bytes(b"cut")
+
+    outcomes = act_after(run, begin, policy__trash_for=trash_for)
+
+    assert all(outcome.refused for outcome in outcomes)
+    assert names(run) == kept(*LOSSES, 300)
+
+
+@pytest.mark.parametrize("trash_for", ["0s", "1h"])
+def test_a_save_that_is_completed_after_the_plan_begins_a_calm(run, trash_for):
+    outcomes = act_after(run, lambda: write_checkpoint(run, 300), policy__trash_for=trash_for)
+
+    assert all(outcome.refused for outcome in outcomes)
+    assert names(run) == kept(*LOSSES, 300)
