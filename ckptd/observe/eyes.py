@@ -148,7 +148,7 @@ class _Gaze:
         except UnreadableError as error:
             self._unreadable.append(Unreadable(found.path, str(error)))
             return
-        run = self._adopt(seen.run, watch)
+        run = self._adopt(seen.run, watch, whole=not seen.unreadable)
         self.runs.append(run)
         self._unreadable += seen.unreadable
         self._writing += seen.writing
@@ -160,7 +160,8 @@ class _Gaze:
         paths = {run.path for run in self.runs}
         memory.forget({(r.path, c.name) for r in self.runs for c in r.checkpoints}, paths)
         born = {run.path for run in self._born}
-        memory.runs |= {path: path in born for path in paths - memory.runs.keys()}
+        judged = {run.path for run in self.runs if run.path in born or run.checkpoints}
+        memory.runs |= {path: path in born for path in judged - memory.runs.keys()}
         memory.looked_at = self._at.now.timestamp()
 
     def look(self) -> Look:
@@ -198,11 +199,12 @@ class _Gaze:
             )
         return self._filesystems[path]
 
-    def _adopt(self, run: Run, watch: Watch) -> Run:
+    def _adopt(self, run: Run, watch: Watch, *, whole: bool) -> Run:
+        """*run*, adopted or not; *whole*: every save in it could be seen."""
         memory = self._eyes.memory
         if watch.named or watch.adopt == "all" or self._eyes.ledger.is_adopted(run.path, run.inode):
             return replace(run, adopted=True)
-        if not memory.runs.get(run.path, _is_born(run, memory.looked_at)):
+        if not memory.runs.get(run.path, whole and _is_born(run, memory.looked_at)):
             return run
         born = replace(run, adopted=True)
         self._born.append(born)  # at each look, until the ledger knows
@@ -220,7 +222,7 @@ def _is_born(run: Run, looked_at: float | None) -> bool:
 
     A run that was moved or copied in keeps its old times.
     """
-    if looked_at is None:
+    if looked_at is None or not run.checkpoints:
         return False
     return all(c.saved_at.timestamp() >= looked_at - BIRTH_SLACK for c in run.checkpoints)
 

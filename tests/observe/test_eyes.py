@@ -1,0 +1,36 @@
+"""One look after the other on real directories: what is born, what is only shown."""
+
+import shutil
+import time
+
+import pytest
+from corpus import write_checkpoint
+from house import ckptd
+
+from ckptd.scan import DEEPEST
+
+
+def bury(save):
+    """Makes *save* unreadable for everyone, root too: too deep to be looked through."""
+    save.joinpath(*["d"] * (DEEPEST + 5)).mkdir(parents=True)
+
+
+@pytest.mark.parametrize("unreadable", [("5", "10"), ("5",)])
+def test_an_old_run_is_not_born_where_its_old_saves_cannot_be_seen(tmp_path, unreadable):
+    old = tmp_path / "old"
+    write_checkpoint(old, 5, mtime=time.time() - 9000)
+    write_checkpoint(old, 10, mtime=None if unreadable == ("5",) else time.time() - 8000)
+    for step in unreadable:
+        bury(old / f"checkpoint-{step}")
+    (tmp_path / "watched").mkdir()
+    config = tmp_path / "ckptd.toml"
+    config.write_text(f'[[watch]]\npath = "{tmp_path}/watched"\n')
+    with ckptd(tmp_path / "state", config_file=config) as daemon:
+        daemon.eyes.look(users=False)
+        old.rename(tmp_path / "watched" / "old")
+        assert daemon.eyes.look(users=False).born == ()
+        for step in unreadable:
+            shutil.rmtree(tmp_path / "watched" / "old" / f"checkpoint-{step}" / "d")
+
+        look = daemon.eyes.look(users=False)
+        assert [run.adopted for run in look.world.runs] == [False]
