@@ -121,15 +121,16 @@ class Daemon:
     def settle(self, until: float) -> tuple[Plan, list[Outcome]]:
         """Acts until nothing more is due, waiting for calm, until the monotonic time *until*.
 
-        Returns the first plan and every outcome: what `apply` and the end of `exec` do.
+        Returns the plan that was acted on first (the last one when none was) and every outcome:
+        what `apply` and the end of `exec` do.
         """
         outcomes: list[Outcome] = []
         tried: set[str] = set()
-        first: Plan | None = None
+        shown = Plan(datetime.now(UTC))
         for _ in range(MOST_ROUNDS):
             look = self._take_in(self.eyes.look(users=True))
             decided = self._decide(look)
-            first = first or decided
+            shown = shown if outcomes else decided
             left = tuple(a for a in decided.actions if a.path not in tried)
             came = list(self._act(replace(decided, actions=left)))
             outcomes += came
@@ -138,7 +139,7 @@ class Daemon:
             if (not came and not wait) or time.monotonic() + wait > until:
                 break
             self.stopping.wait(wait)
-        return first or Plan(datetime.now(UTC)), outcomes
+        return shown, outcomes
 
     # --- looking -------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ import argparse
 import errno
 import json
 import os
+import time
 from collections.abc import Callable
 
 from ckptd import beneath, scan
 from ckptd.cli.once import must_exist, named_checkpoint
-from ckptd.cli.start import run_of, state_directory
-from ckptd.errors import ActionError, CkptdError, RefusedError
-from ckptd.ledger import Ledger
+from ckptd.cli.start import complain, run_of, state_directory
+from ckptd.errors import ActionError, CkptdError, LedgerError, RefusedError
+from ckptd.ledger import Ledger, Record
 from ckptd.units import show_text
 
 
@@ -52,8 +53,23 @@ def _mark(arguments: argparse.Namespace, word: str, act: Callable[[int], None]) 
             raise _explained(path, error) from error
         finally:
             os.close(fd)
+    _remember(arguments, word, paths)
     _print(arguments, f"{word}ned", paths)
     return 0
+
+
+def _remember(arguments: argparse.Namespace, word: str, paths: list[str]) -> None:
+    """For the history. A mark holds by itself: without a ledger it is there all the same."""
+    try:
+        with Ledger(state_directory(arguments.state)) as ledger:
+            for path in paths:
+                run = os.path.dirname(path)
+                reason = f"asked for by ckptd {word}"
+                ledger.note(
+                    Record(event=word, at=time.time(), checkpoint=path, run=run, reason=reason)
+                )
+    except LedgerError as error:
+        complain(error)
 
 
 def _open_checkpoint(path: str) -> int:

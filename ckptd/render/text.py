@@ -65,6 +65,9 @@ def _run(run_plan: RunPlan, width: int) -> list[str]:
     columns = _Columns(run_plan.verdicts, width)
     for verdict in run_plan.verdicts:
         lines += columns.rows(verdict)
+    if run_plan.run.exports:
+        names = show_text(", ".join(run_plan.run.exports))
+        lines += _beside("  final export beside them, never touched: ", names, width)
     return lines
 
 

@@ -362,3 +362,29 @@ def test_firm_ones_never_go_and_what_is_missing_is_told_with_5(ckptd, small_disk
     assert "checkpoint-1" not in left(run)
     assert answer.document["filesystems"][0]["shortfall"] > 0
     assert answer.status == 5
+
+
+def test_a_final_export_is_named_and_not_touched(ckptd, run):
+    (run / "adapter_model.safetensors").write_bytes(corpus.safetensors())
+    shown = ckptd.plan("--keep-last", "1", run).out
+    assert "final export beside them, never touched: adapter_model.safetensors" in " ".join(
+        shown.split()
+    )
+    ckptd.apply("--keep-last", "1", run)
+    assert (run / "adapter_model.safetensors").exists()
+
+
+def test_apply_shows_the_plan_it_acted_on_although_a_save_had_to_settle_first(ckptd, run):
+    newest = max(run.iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
+    (newest / "trainer_state.json").touch()
+    for name in ("adapter_config.json", "optimizer.pt"):
+        (newest / name).touch()
+    answer = ckptd.json("apply", "--keep-last", "1", "--settle", "1s", run)
+    acted = {outcome["path"] for outcome in answer.document["outcomes"]}
+    planned = {
+        c["path"]
+        for r in answer.document["runs"]
+        for c in r["checkpoints"]
+        if c["action"] != "keep"
+    }
+    assert acted <= planned

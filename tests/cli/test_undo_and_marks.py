@@ -10,6 +10,8 @@ import corpus
 import pytest
 from terminal import Terminal, contents
 
+from ckptd.ledger import LedgerView
+
 HOUR = 3600
 
 
@@ -220,3 +222,17 @@ def test_why_of_what_nobody_knows_is_1(ckptd, run, path):
     answer = ckptd.why(path, cwd=run)
     assert (answer.status, answer.out) == (1, "")
     assert "no checkpoint that ckptd knows of" in answer.err
+
+
+@pytest.mark.parametrize("word", ["pin", "unpin"])
+def test_a_mark_is_in_the_history(ckptd, run, tmp_path, word):
+    assert ckptd.run(word, run / "checkpoint-10").status == 0
+    (record,) = LedgerView.of(str(tmp_path / "state")).history()
+    assert (record.event, record.checkpoint) == (word, str(run / "checkpoint-10"))
+
+
+def test_a_pin_holds_where_no_ledger_can_be_kept(run, tmp_path):
+    (tmp_path / "no-directory").write_text("")
+    blocked = Terminal(tmp_path / "no-directory")
+    assert blocked.pin(run / "checkpoint-10").status == 0
+    assert os.getxattr(run / "checkpoint-10", "user.ckptd.pin")
