@@ -37,16 +37,14 @@ class Locks:
             return True
         try:
             place = find_place(watch, watch, is_run) if is_run(watch) else watch
-            fd = _open(place, watch)
-        except RefusedError:
+            trash_fd = _open_trash(place)
+        except (RefusedError, OSError):
             return True
-        except OSError as error:
-            return error.errno not in HELD
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(fd)
-            return error.errno not in HELD
+        with opened(trash_fd):
+            try:
+                fd = _locked(_name(watch), trash_fd)
+            except OSError as error:
+                return error.errno not in HELD or not _lies_in(trash_fd, _name(watch))
         self._held[watch] = fd
         return True
 
@@ -57,10 +55,32 @@ class Locks:
         self._held.clear()
 
 
-def _open(place: str, watch: str) -> int:
-    """A lock of this watch alone: several runs beside each other share one trash."""
-    digest = hashlib.blake2b(os.fsencode(watch), digest_size=8).hexdigest()
+def _open_trash(place: str) -> int:
     with opened(beneath.open_directory(place)) as place_fd:
         seen = os.fstat(place_fd)
-        with opened(open_trash(place_fd, seen.st_uid, seen.st_gid)) as trash_fd:
-            return os.open(f"{digest}.lock", FLAGS, 0o600, dir_fd=trash_fd)
+        return open_trash(place_fd, seen.st_uid, seen.st_gid)
+
+
+def _name(watch: str) -> str:
+    """A lock of this watch alone: several runs beside each other share one trash."""
+    return f"{hashlib.blake2b(os.fsencode(watch), digest_size=8).hexdigest()}.lock"
+
+
+def _locked(name: str, trash_fd: int) -> int:
+    """A descriptor of the lock *name* that holds it. OSError, one of HELD where another does."""
+    fd = os.open(name, FLAGS, 0o600, dir_fd=trash_fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _lies_in(trash_fd: int, name: str) -> bool:
+    """Whether somebody has made the lock *name*: else we may only not make one."""
+    try:
+        os.lstat(name, dir_fd=trash_fd)
+    except OSError:
+        return False
+    return True
