@@ -8,7 +8,7 @@ from typing import Final, Literal
 from ckptd import trash
 from ckptd.actions import trash as acts
 from ckptd.actions.recorded import Tell
-from ckptd.errors import LedgerError
+from ckptd.errors import ActionError, LedgerError
 from ckptd.ledger import Ledger, Record
 
 Came = Literal["done", "failed", "dropped"]
@@ -18,13 +18,17 @@ LOST: Final = "it is neither in its run nor in the trash; somebody else removed 
 
 
 def recover(ledger: Ledger, tell: Tell) -> None:
-    """Gives every unfinished intent its outcome. A purge that had begun is finished."""
+    """Gives every unfinished intent its outcome. A purge that had begun is finished.
+
+    Where the trash cannot be seen now, the intent stays unfinished and waits for the next start.
+    """
     for record in ledger.unfinished():
-        outcome, error = _came_of(record)
         try:
+            outcome, error = _came_of(record)
             tell(ledger.conclude(record.id, outcome, error=error))
-        except LedgerError:
-            continue  # another ckptd that starts at this moment has settled it
+        except (ActionError, OSError, LedgerError):
+            # Out of sight, or settled by another ckptd that starts at this moment.
+            continue
 
 
 def _came_of(record: Record) -> tuple[Came, str | None]:
@@ -35,10 +39,9 @@ def _came_of(record: Record) -> tuple[Came, str | None]:
         acts.finish_purges(place)
         still = trash.find(place, str(record.details.get("item", "")))
         return ("dropped", None) if still else ("done", None)
-    in_run = os.path.lexists(record.checkpoint)
-    in_trash = trash.find(place, record.id) is not None
     if record.event == "restore":
-        return ("done", None) if in_run else ("dropped", None)
-    if in_trash:
+        still = trash.find(place, str(record.details.get("item", "")))
+        return ("dropped", None) if still else ("done", None)
+    if trash.find(place, record.id):
         return "done", None
-    return ("dropped", None) if in_run else ("failed", LOST)
+    return ("dropped", None) if os.path.lexists(record.checkpoint) else ("failed", LOST)

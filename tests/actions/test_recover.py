@@ -9,6 +9,7 @@ from corpus import write_checkpoint
 from house import ckptd, names
 
 from ckptd import trash
+from ckptd.actions.trash import restore
 from ckptd.ledger import Ledger, Record
 
 # Dies with the intent written, at the place in the act that argv[1] names.
@@ -109,3 +110,41 @@ def test_recovering_twice_changes_nothing(run):
     recovered(run)
 
     assert recovered(run)[0] == []
+
+
+def begun(run, event, **details):
+    """The intent of a ckptd that died at it."""
+    with Ledger(str(run.parent / "state")) as ledger:
+        path = str(run / "checkpoint-5")
+        ledger.intend(Record(event=event, at=time.time(), checkpoint=path, details=details))
+
+
+def test_an_intent_whose_trash_is_out_of_sight_waits(run):
+    place = run.parent / "mount"
+    place.write_text("nothing is mounted here now")
+    begun(run, "evict", place=str(place))
+    told = []
+    with ckptd(run.parent / "state", run, told=told) as daemon:
+        assert [record.event for record in daemon.ledger.unfinished()] == ["evict"]
+    assert told == []
+
+
+def test_a_restore_is_judged_by_the_trash_although_the_name_is_taken(run):
+    with ckptd(run.parent / "state", run, policy__keep_last=1, policy__keep_best=0) as daemon:
+        daemon.settle(0)
+    (item,) = trash.items(str(run.parent))
+    begun(run, "restore", item=item.id, place=item.place)
+    write_checkpoint(run, 5, mtime=time.time() - 2000)
+
+    assert recovered(run)[0] == [("restore", "dropped")]
+
+
+def test_a_restore_to_elsewhere_that_was_done_is_done(run):
+    with ckptd(run.parent / "state", run, policy__keep_last=1, policy__keep_best=0) as daemon:
+        daemon.settle(0)
+    (item,) = trash.items(str(run.parent))
+    (run.parent / "elsewhere").mkdir()
+    begun(run, "restore", item=item.id, place=item.place)
+    restore(item, to=str(run.parent / "elsewhere"))
+
+    assert recovered(run)[0] == [("restore", "done")]
