@@ -123,10 +123,10 @@ def ancestors() -> frozenset[int]:
 
 
 def _parent(pid: int) -> int:
-    """0 when it has none or has ended. psutil would tell too, for 40 ms of every start."""
+    """0 when it has none, has ended or is hidden. psutil would tell too, for 40 ms of every start."""
     try:
         stat = _read(f"/proc/{pid}/stat", 4096)
-    except _GONE:
+    except (*_GONE, PermissionError):
         return 0
     # proc_pid_stat(5): after the name, which is in brackets and may hold any byte: state, parent.
     return int(stat.rpartition(b")")[2].split()[1])
@@ -152,6 +152,8 @@ def _process(pid: int, ours: str, inherited: frozenset[str] | None) -> Process |
         if _is_ckptd(argv):
             return None
         command = _command(pid, argv)
+    except PermissionError:  # proc_pid(5), hidepid=1: nothing is told of others' processes
+        return Process(pid, "", barred=True)
     except _GONE:
         return None
     launcher = inherited is not None

@@ -248,3 +248,22 @@ def test_a_look_leaves_no_descriptor_open(run):
     for _ in range(5):
         procs.look().uses(str(run))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+HIDING = """
+import ctypes, os
+from ckptd import procs
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x20000) == 0  # CLONE_NEWNS
+assert libc.mount(b"none", b"/", None, 0x44000, None) == 0  # MS_REC | MS_PRIVATE
+assert libc.mount(b"proc", b"/proc", b"proc", 0, b"hidepid=1") == 0, ctypes.get_errno()
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+print(os.getppid() in procs.ancestors(), os.getppid() in procs.look().blind)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not ROOT, reason="needs to mount a /proc that hides")
+def test_processes_that_proc_hides_are_blind_spots():
+    done = subprocess.run([sys.executable, "-c", HIDING], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
