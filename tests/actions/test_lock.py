@@ -10,6 +10,10 @@ import pytest
 from ckptd.actions.lock import Locks
 
 NOBODY = 65534
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user"),
+]
 TAKING = """
 import os, sys
 from ckptd.actions.lock import Locks
@@ -27,8 +31,6 @@ def taken_by_nobody(watch):
 @pytest.fixture
 def watch(tmp_path):
     """A directory of root that everybody may look through."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to act as somebody else")
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o055)
     (tmp_path / "data").mkdir(mode=0o755)
