@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ckptd.ledger import Record, Save
 from ckptd.model import Checkpoint, Health, Plan, Run, World
@@ -13,9 +14,14 @@ from ckptd.units import show_bytes
 
 @dataclass(slots=True)
 class Notices:
-    """Remembers what was told; `first` is True until one look has been taken in."""
+    """Remembers what was told, as far as it still holds; `first` until one look was taken in.
+
+    `lost` are what cannot be read, `handed` the saves that were handed out, by path.
+    """
 
     health: dict[str, Health] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
+    handed: dict[str, datetime] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
     first: bool = True
 
@@ -30,11 +36,10 @@ class Notices:
                 self.health[checkpoint.path] = checkpoint.health
                 if known.get(checkpoint.path) is not checkpoint.health:
                     yield from self._of_health(run, checkpoint)
-        errors = {f"unreadable {lost.path}": lost for lost in world.unreadable}
-        for key, lost in errors.items():
-            if self._new(key):
+        before, self.lost = self.lost, frozenset(lost.path for lost in world.unreadable)
+        for lost in {lost.path: lost for lost in world.unreadable}.values():
+            if lost.path not in before:
                 yield fact("unreadable", lost.path, lost.error)
-        self.said -= {key for key in self.said if key.startswith("unreadable ")} - set(errors)
         self.first = False
 
     def of_plan(self, plan: Plan) -> Iterator[Record]:
@@ -56,9 +61,11 @@ class Notices:
 
     def saves(self, world: World) -> Iterator[Save]:
         """Complete saves that were not handed out before: their sizes and times forecast."""
+        before, self.handed = self.handed, {}
         for run in world.runs:
             for c in run.complete:
-                if self._new(f"save {c.path} {c.saved_at}"):
+                self.handed[c.path] = c.saved_at
+                if before.get(c.path) != c.saved_at:
                     yield Save(
                         run=run.path,
                         name=c.name,
@@ -69,7 +76,8 @@ class Notices:
 
     def is_news(self, record: Record) -> bool:
         """Whether this was not told before: the same refusal recurs at every look."""
-        return self._new(f"{record.event} {record.run} {record.reason} {record.error}")
+        subject = f"{record.run} {record.checkpoint}"
+        return self._new(f"{record.event} {subject} {record.reason} {record.error}")
 
     def _of_health(self, run: Run, checkpoint: Checkpoint) -> Iterator[Record]:
         if checkpoint.complete and not self.first:
