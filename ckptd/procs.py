@@ -123,7 +123,7 @@ def ancestors() -> frozenset[int]:
 
 
 def _parent(pid: int) -> int:
-    """0 when it has none, has ended or is hidden. psutil would tell too, for 40 ms of every start."""
+    """0 when it has none, has ended or is hidden. psutil would cost 40 ms of every start."""
     try:
         stat = _read(f"/proc/{pid}/stat", 4096)
     except (*_GONE, PermissionError):
