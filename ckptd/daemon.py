@@ -236,7 +236,8 @@ class Daemon:
         for item in look.world.trash:
             expiry = timedelta(seconds=self.eyes.settings.policies.of(item.run).trash_for)
             left = (item.trashed_at + expiry - decided.made_at).total_seconds()
-            waits.append(max(left, SOON))
+            if left > 0:  # else it is purged now, or stays for a reason that time does not mend
+                waits.append(max(left, SOON))
         if self.stood_by:
             waits.append(SOON)
         if look.polled or not self._events_arrive():

@@ -13,7 +13,9 @@ from house import ckptd, names, verdicts
 
 from ckptd import beneath, trash
 from ckptd.actions import undo
+from ckptd.daemon import TIMER
 from ckptd.policy import plan
+from ckptd.watch import Bell, Watcher
 
 LOSSES = {50: 1.9, 100: 1.2, 150: 1.0, 200: 1.4, 250: 1.5}
 
@@ -272,3 +274,39 @@ def test_a_save_that_is_completed_after_the_plan_begins_a_calm(run, trash_for):
 
     assert all(outcome.refused for outcome in outcomes)
     assert names(run) == kept(*LOSSES, 300)
+
+
+def test_what_stays_in_the_trash_for_good_wakes_nobody(run):
+    settle(run, policy__keep_last=2)
+    for item in trash.items(str(run.parent)):
+        (run.parent / ".ckptd-trash" / str(item.uid) / f"{item.id}.json").unlink()
+    with ckptd(run.parent / "state", run.parent, policy__trash_for="1ms") as daemon:
+        daemon.watcher = Watcher(Bell())
+        daemon.watcher.start()
+        assert len(daemon.eyes.look(users=False).world.trash) == 2
+        assert daemon.cycle() == TIMER
+        daemon.watcher.stop()
+
+
+@pytest.mark.root
+def test_where_no_trash_can_be_it_is_unlinked_only_when_asked_for(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a filesystem of its own")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", str(alone)], check=True)
+    try:
+        for step in (10, 20):
+            write_checkpoint(alone, step, mtime=time.time() - 1000 + step)
+        options = {"policy__keep_last": 1, "policy__keep_best": 0}
+        with ckptd(tmp_path / "state", alone, **options) as daemon:
+            _, (outcome,) = daemon.settle(time.monotonic())
+            assert outcome.refused
+            assert "--trash-for 0s" in outcome.error
+            assert names(alone) == {"checkpoint-10", "checkpoint-20"}
+        with ckptd(tmp_path / "state", alone, **options, policy__trash_for="0s") as daemon:
+            _, (outcome,) = daemon.settle(time.monotonic())
+            assert outcome.ok
+            assert names(alone) == {"checkpoint-20"}
+    finally:
+        subprocess.run(["umount", "--lazy", str(alone)], check=True)
