@@ -57,9 +57,12 @@ class Hands:
 
     def _go_on(self, need: Relief, free: int, outcome: Outcome) -> bool:
         goal = need.filesystem.free + need.demand
-        gained = _gained(need.filesystem.path, free, outcome.freed_bytes)
+        # Half is enough to see that space came: others write meanwhile.
+        gained = _gained(need.filesystem.path, free, outcome.freed_bytes // 2)
         if gained < outcome.freed_bytes // 2:
-            self.tell(_held_open(outcome, gained))
+            record = _not_come_free(outcome, gained)
+            self.ledger.note(record)
+            self.tell(record)
             return False
         return free + gained < goal
 
@@ -71,14 +74,7 @@ class Hands:
             run, checkpoint = self._look_again(action)
         except CkptdError as error:
             return self._refused(action, error)
-        moved = self._let_go(action, run, checkpoint)
-        if not moved.ok or not action.purge_now or moved.freed_bytes:
-            return moved
-        item = trash.find(self._place(run), moved.id or "")
-        if item is None:
-            return moved
-        purged = self._purge(replace(action, kind=ActionKind.PURGE, item=item))
-        return replace(moved, freed_bytes=purged.freed_bytes, error=purged.error)
+        return self._let_go(action, run, checkpoint)
 
     # --- looking again -------------------------------------------------------------------
 
@@ -122,23 +118,19 @@ class Hands:
             if action.purge_now:
                 return self._recorded(action, record, lambda: acts.remove(run, checkpoint))
             return self._refused(action, error)
-
-        def move() -> int:
-            acts.move_in(
-                run,
-                checkpoint,
-                action.kind,
-                id=record.id,
-                place=place,
-                reason=record.reason,
-                now=datetime.now(UTC),
-            )
-            return 0
-
         policy = self.eyes.settings.policies.of(run.path)
         space_in = 0.0 if action.purge_now else policy.trash_for
-        details = {"place": place, "space_in": space_in}
-        return self._recorded(action, replace(record, details=details), move)
+        record = replace(record, details={"place": place, "space_in": space_in})
+        moved = self._recorded(action, record, lambda: _move(action, run, checkpoint, record))
+        return self._emptied(moved, place) if moved.ok and action.purge_now else moved
+
+    def _emptied(self, moved: Outcome, place: str) -> Outcome:
+        """What was moved into the trash of *place* purged as well: only that frees space."""
+        item = trash.find(place, moved.id or "")
+        if item is None:
+            return moved
+        purged = self._purge(replace(moved.action, kind=ActionKind.PURGE, item=item))
+        return replace(moved, freed_bytes=purged.freed_bytes, error=purged.error)
 
     def _place(self, run: Run) -> str:
         return acts.find_place(run.path, run.watch, self.eyes.is_run)
@@ -187,18 +179,32 @@ def _record(
     )
 
 
-def _held_open(outcome: Outcome, gained: int) -> Record:
-    action = outcome.action
+def _move(action: Action, run: Run, checkpoint: Checkpoint, record: Record) -> int:
+    """Into the trash, which frees nothing: 0 bytes."""
+    acts.move_in(
+        run,
+        checkpoint,
+        action.kind,
+        id=record.id,
+        place=record.details["place"],
+        reason=record.reason,
+        now=datetime.now(UTC),
+    )
+    return 0
+
+
+def _not_come_free(outcome: Outcome, gained: int) -> Record:
     missing = show_bytes(outcome.freed_bytes - gained)
-    text = f"{missing} were unlinked and have not come free: some process holds them open"
-    return replace(_record(action, "shortfall", outcome="done"), reason=text, rule="pressure")
+    text = f"{missing} were unlinked and did not come free: held open, or written again as fast"
+    record = _record(outcome.action, "shortfall", outcome="done")
+    return replace(record, reason=text, rule="pressure")
 
 
-def _gained(filesystem: str, before: int, promised: int) -> int:
-    """Bytes that came free, waited for a moment where the filesystem gives them back late."""
+def _gained(filesystem: str, before: int, wanted: int) -> int:
+    """Bytes that came free; a moment is waited for *wanted* of them, which may come late."""
     until = time.monotonic() + SPACE_COMES_WITHIN
     while True:
         gained = disk.free_bytes(filesystem) - before
-        if gained >= promised or time.monotonic() >= until:
+        if gained >= wanted or time.monotonic() >= until:
             return gained
         time.sleep(POLL_EVERY)
