@@ -44,7 +44,8 @@ class Checkpoint:
     """One recognised save of a run.
 
     `age` is the seconds since it was complete, `recorded_best` the name that the trainer's state
-    inside it calls its best, `foreign` what a person put into it later.
+    inside it calls its best, `foreign` what a person put into it later. `unseen`: its owner's
+    processes are hidden from us, so nobody can say who uses it.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Checkpoint:
     recorded_best: str | None = None
     uses: tuple[Use, ...] = ()
     foreign: tuple[str, ...] = ()
+    unseen: bool = False
 
     @property
     def order(self) -> tuple[datetime, int, str]:

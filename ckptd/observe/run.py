@@ -201,6 +201,7 @@ def _checkpoint(
         recorded_best=found.best.name if found.best else None,
         uses=_uses(path, save, around),
         foreign=facts.foreign(save.tree, found, siblings),
+        unseen=_unseen(save, around),
     )
 
 
@@ -227,6 +228,12 @@ def _uses(path: str, save: Save, around: Surroundings) -> tuple[Use, ...]:
     if save.open_somewhere and not any(use.how in ("open", "mapped") for use in uses):
         uses = (*uses, Use("open"))
     return uses
+
+
+def _unseen(save: Save, around: Surroundings) -> bool:
+    """Whether neither a lease nor /proc tells who uses a save: it is another user's."""
+    hidden = around.snapshot is not None and bool(around.snapshot.blind)
+    return hidden and save.tree.root.uid != os.geteuid()
 
 
 def _users_of_run(run: str, around: Surroundings) -> tuple[Use, ...]:

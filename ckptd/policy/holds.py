@@ -186,6 +186,14 @@ def named(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
     return _held("named", str(uses[0])) if uses else None
 
 
+def not_owner(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
+    del facts
+    if not checkpoint.unseen:
+        return None
+    text = "belongs to another user, whose processes are hidden: who uses it is not known"
+    return _held("not_owner", text)
+
+
 def foreign(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
     del facts
     if not checkpoint.foreign:
@@ -231,6 +239,7 @@ HOLDS: Final[tuple[Hold, ...]] = (
     pointer,
     in_use,
     named,
+    not_owner,
     foreign,
     min_age,
     save_open,
