@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final
 
 from ckptd import disk, procs, scan, trash
@@ -176,6 +177,11 @@ class _Gaze:
             world, directories, tuple(self._writing), tuple(self._born), self._unsure, self._polled
         )
 
+    @cached_property
+    def _adopted(self) -> Mapping[str, int]:
+        """What the ledger knows, asked once in a look: it reads a megabyte of slots for it."""
+        return self._eyes.ledger.adopted()
+
     def _around(self, watch: Watch, run: str) -> Surroundings:
         settings = self._eyes.settings
         return Surroundings(
@@ -202,7 +208,8 @@ class _Gaze:
     def _adopt(self, run: Run, watch: Watch, *, whole: bool) -> Run:
         """*run*, adopted or not; *whole*: every save in it could be seen."""
         memory = self._eyes.memory
-        if watch.named or watch.adopt == "all" or self._eyes.ledger.is_adopted(run.path, run.inode):
+        every = watch.named or watch.adopt == "all"
+        if every or self._adopted.get(run.path) == run.inode:
             return replace(run, adopted=True)
         if not memory.runs.get(run.path, whole and _is_born(run, memory.looked_at)):
             return run

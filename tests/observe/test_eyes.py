@@ -7,6 +7,7 @@ import pytest
 from corpus import write_checkpoint
 from house import ckptd
 
+from ckptd.ledger import LedgerView
 from ckptd.scan import DEEPEST
 
 
@@ -34,3 +35,24 @@ def test_an_old_run_is_not_born_where_its_old_saves_cannot_be_seen(tmp_path, unr
 
         look = daemon.eyes.look(users=False)
         assert [run.adopted for run in look.world.runs] == [False]
+
+
+class Counting(LedgerView):
+    """A ledger that counts how often it is asked for the adopted runs."""
+
+    asked = 0
+
+    def adopted(self):
+        self.asked += 1
+        return super().adopted()
+
+
+def test_one_look_asks_the_ledger_once_however_many_runs_there_are(tmp_path):
+    for name in "abc":
+        write_checkpoint(tmp_path / "watched" / name, 5, mtime=time.time() - 9000)
+    config = tmp_path / "ckptd.toml"
+    config.write_text(f'[[watch]]\npath = "{tmp_path}/watched"\n')
+    with ckptd(tmp_path / "state", config_file=config) as daemon:
+        daemon.eyes.ledger = Counting.of(str(tmp_path / "state"))
+        assert len(daemon.eyes.look(users=False).world.runs) == 3
+        assert daemon.eyes.ledger.asked == 1
