@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ckptd.actions.execute import Hands
@@ -152,7 +153,9 @@ class Daemon:
 
     def _take_in(self, look: Look) -> Look:
         for run in look.born:
-            if record := self.ledger.adopt(run.path, run.inode, reason=BORN):
+            adopt = partial(self.ledger.adopt, run.path, run.inode, reason=BORN)
+            # Born it is, though the ledger has no room for it: a full disk must not stop relief.
+            if record := self._guarded(adopt, None):
                 self.hands.tell(record)
         for record in self.notices.of_world(look.world):
             self._tell(record)
