@@ -161,6 +161,8 @@ class Daemon:
             self._tell(record)
         for save in self.notices.saves(look.world):
             self.ledger.saw_save(save)
+        for alarm in self.ledger.alarms:
+            self._once(fact("ledger", "", alarm))
         return look
 
     def _decide(self, look: Look) -> Plan:

@@ -38,3 +38,16 @@ def test_two_checkpoints_of_one_run_are_two_facts():
     assert notices.is_news(replace(record, checkpoint="/data/a/checkpoint-1"))
     assert notices.is_news(replace(record, checkpoint="/data/a/checkpoint-2"))
     assert not notices.is_news(replace(record, checkpoint="/data/a/checkpoint-2"))
+
+
+def test_what_befell_the_ledger_is_told(tmp_path):
+    write_checkpoint(tmp_path / "out", 5)
+    with ckptd(tmp_path / "state", tmp_path / "out"):
+        pass
+    (tmp_path / "state" / "ledger.db").write_bytes(b"\xff" * 8192)
+    told = []
+    with ckptd(tmp_path / "state", tmp_path / "out", told=told) as daemon:
+        daemon.settle(0)
+        daemon.settle(0)
+    (record,) = [record for record in told if record.event == "ledger"]
+    assert "set aside" in record.reason

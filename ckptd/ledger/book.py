@@ -47,10 +47,11 @@ class Ledger(LedgerView):
         self._database = Database(os.path.join(state_dir, DATABASE), wal=not shared)
         super().__init__(self._slots_file, self._database)
         if self._slots_file.torn:
-            self._alarms.append(
+            text = (
                 f"{self._slots_file.torn} records of {show_text(state_dir)} were written in part;"
                 " their acts had not begun, or are looked at again"
             )
+            self._alarms[text] = None
         self._database.rows("SELECT 1")  # made now, as there may be no room for it later
         self._order = threading.RLock()
         self._behind = True  # an earlier process may have left records in slots
@@ -120,7 +121,7 @@ class Ledger(LedgerView):
         try:
             return self._remember(record, durable=False)
         except LedgerError as error:
-            self._alarms.append(str(error))
+            self._alarms[str(error)] = None
             return False
 
     def adopt(self, run: str, inode: int, *, reason: str = "") -> Record | None:

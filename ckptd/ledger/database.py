@@ -140,18 +140,17 @@ class Database:
             with _directory_alone(os.path.dirname(self._path)):
                 if self._opened is not None and _identity(self._path) == self._opened:
                     _rename(self._path, aside)
-                    self.alarms.append(
-                        f"{shown} is damaged ({why}); set aside as {show_text(aside)}"
-                    )
+                    text = f"{shown} is damaged ({why}); set aside as {show_text(aside)}"
+                    self.alarms[text] = None
         except OSError as error:
-            self.alarms.append(f"{shown} is damaged ({why}) and stays: {error.strerror}")
+            self.alarms[f"{shown} is damaged ({why}) and stays: {error.strerror}"] = None
 
 
 class DatabaseReader:
     """Reads the file of a ckptd that may be running. Creates nothing, not even SQLite's own."""
 
     def __init__(self, path: str) -> None:
-        self.alarms: list[str] = []
+        self.alarms: dict[str, None] = {}
         self._path = path
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
@@ -164,7 +163,7 @@ class DatabaseReader:
         except OSError:
             return []
         except sqlite3.DatabaseError as error:
-            self.alarms.append(f"{show_text(self._path)} cannot be read: {error}")
+            self.alarms[f"{show_text(self._path)} cannot be read: {error}"] = None
             return []
 
     def _uri(self) -> str:

@@ -17,7 +17,7 @@ SLOT_FILE: Final = "intents"
 
 
 class _Rows(Protocol):
-    alarms: list[str]
+    alarms: dict[str, None]
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]: ...
 
@@ -35,7 +35,7 @@ class LedgerView:
     def __init__(self, slots: _Held, database: _Rows) -> None:
         self._held = slots
         self._rows = database
-        self._alarms: list[str] = []
+        self._alarms: dict[str, None] = {}
 
     @classmethod
     def of(cls, state_dir: str) -> LedgerView:
@@ -48,7 +48,7 @@ class LedgerView:
     @property
     def alarms(self) -> tuple[str, ...]:
         """What went wrong with the memory itself, each sentence once."""
-        return tuple(dict.fromkeys((*self._alarms, *self._rows.alarms)))
+        return tuple({**self._alarms, **self._rows.alarms})
 
     def unfinished(self) -> tuple[Record, ...]:
         """Intents without an outcome whose process is gone, oldest first."""
@@ -120,7 +120,7 @@ class LedgerView:
         try:
             return self._held.read()
         except LedgerError as error:
-            self._alarms.append(str(error))
+            self._alarms[str(error)] = None
             return ()
 
     def _concluded(self, ident: str) -> bool:
