@@ -160,12 +160,13 @@ def sidecar(item: TrashItem) -> bytes:
 
 def _items_on(shelf: Shelf) -> Iterator[TrashItem]:
     for name in sorted(os.listdir(shelf.fd))[:_MOST_ITEMS]:
-        if not ID.fullmatch(name):
+        id_ = name.removesuffix(PURGING)  # what a purge could not unlink is still to be purged
+        if not ID.fullmatch(id_):
             continue
         with suppress(FileNotFoundError):
             seen = os.lstat(name, dir_fd=shelf.fd)
             if stat.S_ISDIR(seen.st_mode):
-                yield _known(shelf, name) or _unknown(shelf, name, seen)
+                yield _known(shelf, id_) or _unknown(shelf, id_, seen)
 
 
 def _known(shelf: Shelf, name: str) -> TrashItem | None:

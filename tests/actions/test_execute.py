@@ -310,3 +310,14 @@ def test_where_no_trash_can_be_it_is_unlinked_only_when_asked_for(tmp_path):
             assert names(alone) == {"checkpoint-20"}
     finally:
         subprocess.run(["umount", "--lazy", str(alone)], check=True)
+
+
+def test_a_purge_that_failed_half_way_is_tried_again(run):
+    settle(run, policy__keep_last=2)
+    for item in trash.items(str(run.parent)):
+        shelf = run.parent / ".ckptd-trash" / str(item.uid)
+        (shelf / item.id).rename(shelf / f"{item.id}{trash.PURGING}")
+    _, outcomes, _ = settle(run, policy__keep_last=2, policy__trash_for="1ms")
+
+    assert [(outcome.action.kind, outcome.ok) for outcome in outcomes] == [("purge", True)] * 2
+    assert list(shelf.iterdir()) == []
