@@ -4,6 +4,7 @@
     ├── ConfigError       2  the configuration or the command line is wrong
     ├── UnreadableError   4  the world could not be seen, so nothing may be concluded
     ├── RefusedError      3  seen, and acting would be wrong
+    │   └── CrossingError    what was to be moved would leave its filesystem
     ├── ActionError       1  tried, and the system said no
     └── LedgerError       1  the durable memory could not be written or read
 
@@ -63,6 +64,10 @@ class RefusedError(CkptdError):
     """Acting would be wrong: the thing changed, is held, or its place is taken."""
 
     exit_status = 3
+
+
+class CrossingError(RefusedError):
+    """Moving it would leave its filesystem; unlinking it where it lies would not."""
 
 
 class ActionError(CkptdError):

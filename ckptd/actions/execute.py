@@ -15,7 +15,7 @@ from typing import Final
 from ckptd import disk, trash
 from ckptd.actions import trash as acts
 from ckptd.actions.recorded import Tell, recorded
-from ckptd.errors import ActionError, CkptdError, LedgerError, RefusedError
+from ckptd.errors import ActionError, CkptdError, CrossingError, LedgerError, RefusedError
 from ckptd.ledger import Ledger, Record
 from ckptd.model import Action, ActionKind, Checkpoint, Outcome, Plan, Relief, Run, Standing
 from ckptd.observe import Eyes
@@ -180,16 +180,25 @@ def _record(
 
 
 def _move(action: Action, run: Run, checkpoint: Checkpoint, record: Record) -> int:
-    """Into the trash, which frees nothing: 0 bytes."""
-    acts.move_in(
-        run,
-        checkpoint,
-        action.kind,
-        id=record.id,
-        place=record.details["place"],
-        reason=record.reason,
-        now=datetime.now(UTC),
-    )
+    """Into the trash, which frees nothing: 0 bytes.
+
+    What may not stay there is unlinked where it lies, if it cannot be moved (an overlay's lower
+    layer, another project quota).
+    """
+    try:
+        acts.move_in(
+            run,
+            checkpoint,
+            action.kind,
+            id=record.id,
+            place=record.details["place"],
+            reason=record.reason,
+            now=datetime.now(UTC),
+        )
+    except CrossingError:
+        if not action.purge_now:
+            raise
+        return acts.remove(run, checkpoint)
     return 0
 
 

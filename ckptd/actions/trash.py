@@ -18,7 +18,7 @@ from typing import Final
 from ckptd import beneath
 from ckptd.actions.place import find_place, shelf
 from ckptd.actions.planned import Planned, planned
-from ckptd.errors import ActionError, RefusedError
+from ckptd.errors import ActionError, CrossingError, RefusedError
 from ckptd.model import TRASH, ActionKind, Checkpoint, Run, TrashItem
 from ckptd.trash import ID, PURGING, Shelf, find, items, opened, shelf_of, shelves, sidecar
 from ckptd.units import show_text
@@ -293,7 +293,7 @@ def _explained(path: str, done: str) -> Iterator[None]:
     except OSError as error:
         shown = show_text(path)
         if error.errno == errno.EXDEV:
-            raise RefusedError(
+            raise CrossingError(
                 f"{shown} was not {done}: that would cross into another filesystem",
                 hint="--trash-for 0s unlinks directly",
             ) from error
