@@ -87,7 +87,9 @@ class Eyes:
     def watches(self) -> Iterator[Watch]:
         """The configured watches, each a real path that may not exist yet."""
         for watch in self.settings.watches:
-            for path in expand(watch.path):
+            # A PATH means itself: `exp[lr=1e-4]` may not exist yet, and the shell expands globs.
+            paths = (os.path.realpath(watch.path),) if watch.named else expand(watch.path)
+            for path in paths:
                 yield replace(watch, path=path)
 
 

@@ -56,3 +56,9 @@ def test_one_look_asks_the_ledger_once_however_many_runs_there_are(tmp_path):
         daemon.eyes.ledger = Counting.of(str(tmp_path / "state"))
         assert len(daemon.eyes.look(users=False).world.runs) == 3
         assert daemon.eyes.ledger.asked == 1
+
+
+def test_a_path_that_looks_like_a_glob_is_watched_before_it_exists(tmp_path):
+    run = tmp_path / "exp[lr=1e-4]"
+    with ckptd(tmp_path / "state", run) as daemon:
+        assert daemon.eyes.look(users=False).directories == (str(run),)
