@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from posixpath import basename, dirname, normpath
 from typing import Final, Literal
@@ -80,6 +81,10 @@ def foreign(tree: Tree, findings: Findings, siblings: Sequence[Findings]) -> tup
     The rest are files that a sibling has too. Without a sibling they are those that the format
     knows, and then only an entry's own time counts: copying a tree changes all others at once.
     """
+    latest = max((_came(e, copied=not siblings) for e in tree.entries), default=findings.saved_at)
+    earliest = min((moment(e.mtime_ns) for e in tree.files), default=findings.saved_at)
+    if latest <= min(earliest, findings.saved_at) + FOREIGN_AFTER:
+        return ()  # whatever the siblings have; asking them all for each would cost their square
     usual = {_shape(name) for sibling in siblings for name in sibling.names}
     known = {file for part in findings.parts if part.role is not Role.OTHER for file in part.files}
     strange = [
@@ -97,6 +102,7 @@ def _came(entry: Entry, *, copied: bool) -> datetime:
     return moment(entry.mtime_ns if copied else max(entry.mtime_ns, entry.ctime_ns))
 
 
+@lru_cache(maxsize=4096)
 def _shape(path: str) -> str:
     """A name without its numbers: shards, ranks and steps differ between siblings."""
     return _DIGITS.sub("#", path)

@@ -137,3 +137,15 @@ def test_the_interval_is_the_median_of_complete_saves():
     assert facts.interval(saves) == 70
     assert facts.interval(saves[:1]) is None
     assert saves[0].saved_at < NOW
+
+
+def test_siblings_are_not_asked_about_a_save_that_was_written_at_once():
+    class Unasked(tuple):
+        __slots__ = ()
+
+        def __iter__(self):
+            raise AssertionError("a thousand saves would be compared with a thousand")
+
+    files = tuple(entry(name) for name in ("model.safetensors", "optimizer.pt"))
+    tree = Tree(entry("checkpoint-1", kind=Kind.DIRECTORY), files)
+    assert facts.foreign(tree, replace(found(1), saved_at=SAVED), Unasked([found(2)])) == ()
