@@ -34,6 +34,8 @@ def configure(form: Form = "auto", stream: TextIO | None = None, journal: str = 
 
     `auto`: the journal when *stream* is connected to it, people on a terminal, else JSON lines.
     """
+    import logging
+
     import structlog  # late: it costs more than all of ckptd that `--help` needs
 
     global _sink  # noqa: PLW0603  structlog's configuration is one per process as well
@@ -48,7 +50,7 @@ def configure(form: Form = "auto", stream: TextIO | None = None, journal: str = 
     sink = _sink = sinks[_chosen(stream) if form == "auto" else form]()
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _complete, _hand_over],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: sink,
         cache_logger_on_first_use=False,
     )
