@@ -44,7 +44,9 @@ def plan(world: World, policies: Policies, before: frozenset[str], now: datetime
     places = dict.fromkeys(
         [*needs, *(r.filesystem for r in world.runs), *(i.filesystem for i in world.trash)]
     )
-    climbs = [_climb(place, needs.get(place), world, judged, policies, now) for place in places]
+    climbs = [
+        _climb(_Ground(place, needs.get(place), world, judged, policies, now)) for place in places
+    ]
     taken = {step.path: step for climb in climbs for step in climb.steps if step.checkpoint}
     return Plan(
         made_at=now,
@@ -79,23 +81,29 @@ class _Climb:
     steps: tuple[Action, ...]
 
 
-def _climb(
-    place: str,
-    need: Relief | None,
-    world: World,
-    judged: Sequence[RunPlan],
-    policies: Policies,
-    now: datetime,
-) -> _Climb:
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What the ladder of one filesystem stands on."""
+
+    place: str
+    need: Relief | None
+    world: World
+    judged: Sequence[RunPlan]
+    policies: Policies
+    now: datetime
+
+
+def _climb(ground: _Ground) -> _Climb:
     """The actions on one filesystem, cheapest regret first (DESIGN section 3, Ladder).
 
     What is expired, broken or surplus goes in any case; the rest of the trash and soft ones
     only while the promised bytes do not meet the demand.
     """
+    need = ground.need
     wanted = need.demand if need else 0
     promised = 0
     steps: list[Action] = []
-    for rung in _rungs(place, need, world, judged, policies, now):
+    for rung in _rungs(ground):
         if not rung.routine and promised >= wanted:
             continue
         step = rung.step
@@ -116,14 +124,14 @@ class _Rung:
     must_stay: bool = False
 
 
-def _rungs(
-    place: str,
-    need: Relief | None,
-    world: World,
-    judged: Sequence[RunPlan],
-    policies: Policies,
-    now: datetime,
-) -> Iterator[_Rung]:
+def _rungs(ground: _Ground) -> Iterator[_Rung]:
+    yield from _rungs_of_trash(ground)
+    yield from _rungs_of_runs(ground)
+
+
+def _rungs_of_trash(ground: _Ground) -> Iterator[_Rung]:
+    place, need, world = ground.place, ground.need, ground.world
+    policies, now = ground.policies, ground.now
     trash = sorted(
         (i for i in world.trash if i.filesystem == place and _may_purge(i, world, now)),
         key=lambda item: (item.trashed_at, item.id),
@@ -134,7 +142,11 @@ def _rungs(
     rest = [item for item in trash if item not in expired]
     if need:
         yield from (_Rung(_purge(item, _pressed(need)), routine=False) for item in rest)
-    here = [run_plan for run_plan in judged if run_plan.run.filesystem == place]
+
+
+def _rungs_of_runs(ground: _Ground) -> Iterator[_Rung]:
+    need, policies, now = ground.need, ground.policies, ground.now
+    here = [r for r in ground.judged if r.run.filesystem == ground.place]
     for kind in (ActionKind.SET_ASIDE, ActionKind.EVICT):
         for run, verdict in _oldest_first(here, kind):
             stays = kind is ActionKind.SET_ASIDE and _only_weights(verdict, run, now)
