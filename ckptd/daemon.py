@@ -73,7 +73,10 @@ class Daemon:
             notifier.notify("READY=1")
             while not self.stopping.is_set():
                 self.bell.wait(max(wait, LEAST))
+                begun = time.monotonic()
                 wait = LEAST if self.stopping.is_set() else self._guarded(self.cycle, POLL)
+                # However fast saves come, at most half of a processor is ours.
+                self.stopping.wait(min(time.monotonic() - begun, SOON))
         finally:
             notifier.notify("STOPPING=1")
             self.watcher.stop()
@@ -188,12 +191,17 @@ class Daemon:
         return tried is not None and time.monotonic() - tried < BACKOFF
 
     def _ours(self, action: Action) -> bool:
-        for watch in self.eyes.watches_of(action.path.rpartition("/")[0]):
+        """Whether no other ckptd acts there: on a watch of ours, or on the run by another way."""
+        run = action.path.rpartition("/")[0]
+        for watch in self.eyes.watches_of(run):
             if not self.locks.take(watch, self.eyes.is_run):
-                self.stood_by = True
-                self._once(fact("refuse", watch, "another ckptd acts here; this one stands by"))
-                return False
-        return True
+                return self._stand_by(watch)
+        return self.locks.take_run(run) or self._stand_by(run)
+
+    def _stand_by(self, path: str) -> bool:
+        self.stood_by = True
+        self._once(fact("refuse", path, "another ckptd acts here; this one stands by"))
+        return False
 
     def _act(self, decided: Plan) -> Iterator[Outcome]:
         for outcome in self.hands.execute(replace(decided, actions=self._due(decided))):
@@ -217,6 +225,8 @@ class Daemon:
 
     def _unfinished(self, look: Look, actions: tuple[Action, ...]) -> bool:
         """Whether waiting helps: calm will pass, or a save will settle."""
+        if self.eyes.settings.mode == "observe":
+            return False
         writing = any(c.health is Health.WRITING for r in look.world.runs for c in r.checkpoints)
         return writing or any(action.wait > 0 for action in actions)
 

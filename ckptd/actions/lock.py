@@ -22,9 +22,9 @@ HELD: Final = (errno.EWOULDBLOCK, errno.EACCES, errno.EPERM)
 
 @dataclass(slots=True)
 class Locks:
-    """The locks this process holds, by watch. They end with the process."""
+    """The locks this process holds, by watch and by run. They end with the process."""
 
-    _held: dict[str, int] = field(default_factory=dict)
+    _held: dict[str | tuple[int, int], int] = field(default_factory=dict)
 
     def take(self, watch: str, is_run: Callable[[str], bool]) -> bool:
         """Whether this process may act on *watch*; False when another ckptd does.
@@ -46,6 +46,28 @@ class Locks:
             except OSError as error:
                 return error.errno not in HELD or not _lies_in(trash_fd, _name(watch))
         self._held[watch] = fd
+        return True
+
+    def take_run(self, run: str) -> bool:
+        """Whether this process may act in *run*; False when another ckptd does.
+
+        A BSD lock on the run's directory: another watch, above or below ours, meets it there.
+        True where it cannot be asked for (the act itself will say why).
+        """
+        try:
+            fd = beneath.open_directory(run)
+        except OSError:
+            return True
+        seen = os.fstat(fd)
+        key = (seen.st_dev, seen.st_ino)
+        try:
+            if key not in self._held:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._held[key] = os.dup(fd)
+        except OSError as error:
+            return error.errno != errno.EWOULDBLOCK
+        finally:
+            os.close(fd)
         return True
 
     def release(self) -> None:

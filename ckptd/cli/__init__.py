@@ -28,6 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; the interpreter must not complain of it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        from ckptd.cli.start import complain
+
+        complain(error)
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     return status

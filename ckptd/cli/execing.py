@@ -56,7 +56,7 @@ def exec(arguments: argparse.Namespace) -> int:  # noqa: A001  the word of the c
             daemon.settle(time.monotonic() + PATIENCE)
             daemon.warn_of_wrecks()
             return _beside(daemon, command)
-    except CkptdError as error:
+    except (CkptdError, OSError) as error:
         complain(error)
         return OWN_FAILURE
 

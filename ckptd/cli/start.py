@@ -96,7 +96,7 @@ def _silence(record: Record) -> None:
     del record
 
 
-def complain(error: CkptdError) -> None:
+def complain(error: CkptdError | OSError) -> None:
     """The failure as lines for people on standard error."""
     for line in str(error).splitlines():
         print(f"ckptd: {show_text(line)}", file=sys.stderr)

@@ -133,7 +133,7 @@ class Slots:
         if len(payload) > blocks.ROOM:
             error = record.error and record.error[:_ERROR]
             payload = _squeeze(replace(record, error=error, details=slot.record.details))
-        with self._failing("cannot be written"):
+        with self._failing("cannot be written"), self._alone():
             blocks.write(self._fd, 2 * slot.index + 1, Block(OUTCOME, slot.sequence, payload))
             os.fdatasync(self._fd)
             self._unlock(slot.index)

@@ -86,6 +86,9 @@ def find(
         raise UnreadableError(f"{path} cannot be opened: {error.strerror}") from error
     try:
         return _look(fd, (run, name), claimed, tree, around, memory)
+    except OSError as error:
+        path = show_text(f"{run}/{name}")
+        raise UnreadableError(f"{path} cannot be read: {error.strerror}") from error
     finally:
         os.close(fd)
 

@@ -321,3 +321,16 @@ def test_a_purge_that_failed_half_way_is_tried_again(run):
 
     assert [(outcome.action.kind, outcome.ok) for outcome in outcomes] == [("purge", True)] * 2
     assert list(shelf.iterdir()) == []
+
+
+def test_a_ckptd_on_a_watch_above_stands_by_where_another_acts(run):
+    with ckptd(run.parent / "state", run, policy__keep_last=3) as inner:
+        inner.settle(time.monotonic())
+        with ckptd(run.parent / "state2", run.parent, policy__keep_last=1) as outer:
+            _, outcomes = outer.settle(time.monotonic())
+            assert outcomes == []
+            assert outer.stood_by
+        assert names(run) == kept(150, 200, 250)
+    with ckptd(run.parent / "state2", run.parent, policy__keep_last=1) as outer:
+        outer.settle(time.monotonic())
+    assert names(run) == kept(150, 250)
