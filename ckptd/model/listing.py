@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from ckptd.model.words import Kind
@@ -48,6 +49,17 @@ class Tree:
         """Bytes on disk, each inode once although it has several names."""
         sizes = {(e.device, e.inode): e.allocated for e in (self.root, *self.entries)}
         return sum(sizes.values())
+
+    @property
+    def shared(self) -> int:
+        """Bytes on disk that have names outside as well: unlinking this tree does not free them."""
+        names = Counter((e.device, e.inode) for e in self.files)
+        kept = {
+            (e.device, e.inode): e.allocated
+            for e in self.files
+            if e.links > names[e.device, e.inode]
+        }
+        return sum(kept.values())
 
 
 @dataclass(frozen=True, slots=True)

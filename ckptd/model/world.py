@@ -45,7 +45,8 @@ class Checkpoint:
 
     `age` is the seconds since it was complete, `recorded_best` the name that the trainer's state
     inside it calls its best, `foreign` what a person put into it later. `unseen`: its owner's
-    processes are hidden from us, so nobody can say who uses it.
+    processes are hidden from us, so nobody can say who uses it. `shared`: bytes that hard links
+    elsewhere keep, so that letting it go does not free them.
     """
 
     path: str
@@ -68,6 +69,7 @@ class Checkpoint:
     uses: tuple[Use, ...] = ()
     foreign: tuple[str, ...] = ()
     unseen: bool = False
+    shared: int = 0
 
     @property
     def order(self) -> tuple[datetime, int, str]:

@@ -202,6 +202,7 @@ def _checkpoint(
         uses=_uses(path, save, around),
         foreign=facts.foreign(save.tree, found, siblings),
         unseen=_unseen(save, around),
+        shared=save.tree.shared,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from ckptd.model import (
     Action,
     ActionKind,
+    Checkpoint,
     Plan,
     Reason,
     Relief,
@@ -109,10 +110,20 @@ def _climb(ground: _Ground) -> _Climb:
         step = rung.step
         if promised < wanted and not rung.must_stay:
             step = replace(step, purge_now=True, pressed=True, wait=0.0)
-        promised += step.bytes if step.purge_now or step.kind is ActionKind.PURGE else 0
+        promised += _frees(step) if step.purge_now or step.kind is ActionKind.PURGE else 0
         steps.append(step)
     missing = max(0, wanted - promised)
     return _Climb(replace(need, shortfall=missing) if need else None, tuple(steps))
+
+
+def _frees(step: Action) -> int:
+    """Bytes that come free when it is unlinked; hard links elsewhere keep the others."""
+    return step.bytes - (step.checkpoint.shared if step.checkpoint else 0)
+
+
+def _in_vain(checkpoint: Checkpoint) -> bool:
+    """Whether letting it go would free next to nothing: a hard-linked copy has its bytes."""
+    return checkpoint.shared > 0.95 * checkpoint.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +165,7 @@ def _rungs_of_runs(ground: _Ground) -> Iterator[_Rung]:
             step = replace(_let_go(run, verdict, kind), purge_now=now_gone)
             yield _Rung(step, routine=True, must_stay=stays)
     for run, verdict in _oldest_first(here, ActionKind.KEEP):
-        if verdict.standing is Standing.SOFT and need:
+        if verdict.standing is Standing.SOFT and need and not _in_vain(verdict.checkpoint):
             reason = _pressed(need, "kept only while there is room; ")
             pressed = replace(verdict, reasons=(reason, *verdict.reasons))
             yield _Rung(_let_go(run, pressed, ActionKind.EVICT), routine=False)

@@ -388,3 +388,26 @@ def test_apply_shows_the_plan_it_acted_on_although_a_save_had_to_settle_first(ck
         if c["action"] != "keep"
     }
     assert acted <= planned
+
+
+@pytest.mark.root
+def test_a_hard_linked_copy_elsewhere_keeps_a_soft_one(ckptd, tmp_path):
+    """`cp -al` is how people keep a copy; letting the original go would free nothing."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a filesystem of its own")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(small)], check=True)
+    try:
+        for nth in range(5):
+            corpus.write_checkpoint(
+                small / "out", 10 + nth, size=2**20, mtime=time.time() - 900 + nth
+            )
+        copy = ["cp", "-al", str(small / "out" / "checkpoint-10"), str(small / "copy")]
+        subprocess.run(copy, check=True)
+        answer = ckptd.run("apply", "--high", "20%", "--low", "19%", small / "out", roomy=False)
+        assert answer.status == 5
+        assert (small / "out" / "checkpoint-10").exists()
+        assert not (small / "out" / "checkpoint-11").exists()
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)

@@ -1,5 +1,6 @@
 """The ladder of relief: what goes, in which order, how much, and where it stops."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -381,3 +382,12 @@ def test_only_the_moment_that_was_handed_in_counts():
 
     assert steps_of(plan_of(world(trash=trash))) == []
     assert steps_of(later) == ["purge checkpoint-1"]
+
+
+def test_a_soft_one_whose_bytes_others_keep_is_not_taken_in_vain():
+    saves = [ck(step, age=3600 - step) for step in (1, 2, 3, 4, 5)]
+    linked = replace(saves[0], shared=saves[0].bytes)
+    plan = plan_of(world(run(linked, *saves[1:]), used=85.5))
+
+    assert verdict_on(plan, "checkpoint-1").action == "keep"
+    assert verdict_on(plan, "checkpoint-2").action == "evict"
