@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
 import os
 import time
 from collections.abc import Callable
 
-from ckptd import beneath, scan
+from ckptd import beneath, render, scan
 from ckptd.cli.once import must_exist, named_checkpoint
 from ckptd.cli.start import complain, run_of, state_directory
 from ckptd.errors import ActionError, CkptdError, LedgerError, RefusedError
@@ -95,7 +94,7 @@ def _explained(path: str, error: OSError) -> CkptdError:
 
 def _print(arguments: argparse.Namespace, word: str, paths: list[str]) -> None:
     if arguments.json:
-        print(json.dumps({"version": 1, word: [show_text(path) for path in paths]}))
+        print(render.dumps(render.paths_json(word, paths)))
         return
     for path in paths:
         print(f"{word} {show_text(path)}")

@@ -129,6 +129,6 @@ def _in_ledger(path: str, ledger: LedgerView, arguments: argparse.Namespace) -> 
     if record is None:
         raise CkptdError(f"{show_text(path)} is no checkpoint that ckptd knows of")
     if arguments.json:
-        return render.dumps({"path": path, "event": record.event, "reason": record.reason})
+        return render.dumps(render.gone_json(path, record.event, record.reason))
     when = datetime.fromtimestamp(record.at).astimezone().isoformat(" ", "seconds")
     return f"{show_text(path)}: {record.event} at {when}: {show_text(record.reason)}"

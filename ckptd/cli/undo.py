@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
-from ckptd import beneath, trash
+from ckptd import beneath, render, trash
 from ckptd.actions import undo
 from ckptd.cli.once import named_checkpoint
 from ckptd.cli.start import recording
@@ -25,7 +24,7 @@ def restore(arguments: argparse.Namespace) -> int:
             item = _find(asked, ledger)
             restored.append(undo.restore(ledger, tell, item, to=arguments.to))
     if arguments.json:
-        print(json.dumps({"version": 1, "restored": [show_text(path) for path in restored]}))
+        print(render.dumps(render.paths_json("restored", restored)))
     else:
         for path in restored:
             print(f"restored {show_text(path)}; it is pinned (ckptd unpin lets go of it)")

@@ -48,6 +48,16 @@ def verdict_json(verdict: Verdict) -> Document:
     return {"version": VERSION, **_checkpoint(verdict)}
 
 
+def paths_json(word: str, paths: Sequence[str]) -> Document:
+    """What was done (`pinned`, `adopted`, `restored`) to which paths."""
+    return {"version": VERSION, word: [_text(path) for path in paths]}
+
+
+def gone_json(path: str, event: str, reason: str) -> Document:
+    """What became of a checkpoint that is neither in its run nor in the trash."""
+    return {"version": VERSION, "path": _text(path), "event": event, "reason": _text(reason)}
+
+
 def trash_json(item: TrashItem) -> Document:
     """The document of a checkpoint that lies in the trash."""
     return {
