@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from ckptd.cli.outdir import named_paths, output_directory
 from ckptd.cli.start import acting, complain, settings_of
@@ -18,6 +18,7 @@ from ckptd.daemon import Daemon
 from ckptd.errors import CkptdError, ConfigError
 from ckptd.units import show_text
 
+Disposition = Any  # what `signal.getsignal` answers
 OWN_FAILURE: Final = 125
 NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
@@ -50,12 +51,13 @@ def exec(arguments: argparse.Namespace) -> int:  # noqa: A001  the word of the c
     if not command:
         raise ConfigError("exec needs a COMMAND", hint="ckptd exec [PATH ...] -- COMMAND ...")
     settings = settings_of(arguments, arguments.paths or [_output_of(command)])
+    lease = signal.getsignal(signal.SIGIO)  # ours is to ignore it from here on
     try:
         with acting(arguments, settings, talk=True) as daemon:
             daemon.eyes.wanted = named_paths(command)  # resumed from, though nobody runs yet
             daemon.settle(time.monotonic() + PATIENCE)
             daemon.warn_of_wrecks()
-            return _beside(daemon, command)
+            return _beside(daemon, command, lease)
     except (CkptdError, OSError) as error:
         complain(error)
         return OWN_FAILURE
@@ -71,11 +73,11 @@ def _output_of(command: Sequence[str]) -> str:
     return found
 
 
-def _beside(daemon: Daemon, command: Sequence[str]) -> int:
+def _beside(daemon: Daemon, command: Sequence[str], lease: Disposition) -> int:
     """Starts COMMAND, watches until it ends, then acts a last time."""
     # Blocked before the child exists, so that none is lost; the child gets our old mask back.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
-    child = _start(command, before)
+    child = _start(command, lambda: _as_before(before, lease))
     if isinstance(child, int):
         return child
     daemon.eyes.command_lives = True
@@ -90,15 +92,13 @@ def _beside(daemon: Daemon, command: Sequence[str]) -> int:
     return status
 
 
-def _start(
-    command: Sequence[str], mask: set[int | signal.Signals]
-) -> subprocess.Popen[bytes] | int:
+def _start(command: Sequence[str], prepare: Callable[[], None]) -> subprocess.Popen[bytes] | int:
     environment = {k: v for k, v in os.environ.items() if k not in OURS}
     try:
         return subprocess.Popen(
             command,
             env=environment,
-            preexec_fn=lambda: _as_before(mask),  # noqa: PLW1509  no thread runs yet
+            preexec_fn=prepare,  # noqa: PLW1509  no thread runs yet
         )
     except FileNotFoundError:
         print(f"ckptd: {show_text(command[0])}: command not found", file=sys.stderr)
@@ -108,9 +108,9 @@ def _start(
         return NOT_EXECUTABLE
 
 
-def _as_before(mask: set[int | signal.Signals]) -> None:
+def _as_before(mask: set[int | signal.Signals], lease: Disposition) -> None:
     """In the child, before COMMAND: signals as they were for us at our start."""
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    signal.signal(signal.SIGIO, lease)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
