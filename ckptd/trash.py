@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,18 +57,21 @@ def find(place: str, id: str) -> TrashItem | None:  # noqa: A002 - the word of D
 
 
 def below(
-    watch: str, places: Sequence[str] = ()
+    watch: str,
+    places: Sequence[str] = (),
+    recall: Callable[[TrashItem], TrashItem] = lambda item: item,
 ) -> tuple[tuple[TrashItem, ...], tuple[Unreadable, ...]]:
     """Items that came from *watch* or below, and what of its trash could not be read.
 
     They may lie in the watch, in a directory above it (where the watch is itself a run), or in
-    *places* below it (`scan.Survey.places`).
+    *places* below it (`scan.Survey.places`). *recall* is asked about items without a sidecar.
     """
     found: list[TrashItem] = []
     unreadable: list[Unreadable] = []
     for place in dict.fromkeys((*places, watch, *_above(watch))):
         try:
-            found += (item for item in items(place) if _came_from(item, watch))
+            told = (item if item.known else recall(item) for item in items(place))
+            found += (item for item in told if _came_from(item, watch))
         except OSError as error:
             if error.errno not in _NO_SHELF:
                 unreadable.append(Unreadable(f"{place}/{TRASH}", str(error.strerror).lower()))

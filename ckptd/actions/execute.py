@@ -119,8 +119,13 @@ class Hands:
                 return self._recorded(action, record, lambda: acts.remove(run, checkpoint))
             return self._refused(action, error)
         policy = self.eyes.settings.policies.of(run.path)
-        space_in = 0.0 if action.purge_now else policy.trash_for
-        record = replace(record, details={"place": place, "space_in": space_in})
+        details = {
+            "place": place,
+            "space_in": 0.0 if action.purge_now else policy.trash_for,
+            "saved_at": checkpoint.saved_at.timestamp(),
+            "weights_whole": checkpoint.weights_whole,
+        }
+        record = replace(record, details=details)
         moved = self._recorded(action, record, lambda: _move(action, run, checkpoint, record))
         return self._emptied(moved, place) if moved.ok and action.purge_now else moved
 

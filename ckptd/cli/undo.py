@@ -12,6 +12,7 @@ from ckptd.cli.start import recording
 from ckptd.errors import CkptdError
 from ckptd.ledger import LedgerView
 from ckptd.model import TrashItem
+from ckptd.observe import recalling
 from ckptd.units import show_text
 
 
@@ -44,9 +45,12 @@ def _find(asked: str, ledger: LedgerView) -> TrashItem:
 
 def _candidates(asked: str, ledger: LedgerView) -> list[TrashItem]:
     if trash.ID.fullmatch(asked) and not os.path.lexists(asked):
-        known = [record.run for record in ledger.history() if record.id == asked]
-        places = [*known, os.getcwd()]
-        return [item for place in places for item in trash.below(place)[0] if item.id == asked]
+        record = ledger.record(asked)
+        runs = [*([record.run] if record else []), os.getcwd()]
+        return [item for run in runs for item in _trash_of(run, ledger) if item.id == asked]
     path = named_checkpoint(asked)
-    listed, _ = trash.below(os.path.dirname(path))
-    return [item for item in listed if item.path == path]
+    return [item for item in _trash_of(os.path.dirname(path), ledger) if item.path == path]
+
+
+def _trash_of(run: str, ledger: LedgerView) -> tuple[TrashItem, ...]:
+    return trash.below(run, recall=recalling(ledger))[0]

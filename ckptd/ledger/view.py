@@ -116,6 +116,13 @@ class LedgerView:
         found = [r for r in waiting if r.checkpoint == path and r.event in events]
         return max(known + found, key=lambda record: record.at, default=None)
 
+    def record(self, ident: str) -> Record | None:
+        """The record with this id, its outcome where one is known."""
+        rows = self._rows.rows("SELECT body FROM records WHERE id = ?", (ident,))
+        if rows:
+            return unpack(rows[0][0])
+        return next((s.record for s in self._slots() if s.record.id == ident), None)
+
     def _slots(self) -> tuple[Slot, ...]:
         try:
             return self._held.read()

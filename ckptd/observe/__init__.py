@@ -2,5 +2,6 @@
 
 from ckptd.observe.eyes import Eyes, Look
 from ckptd.observe.memory import Memory
+from ckptd.observe.recall import recalling
 
-__all__ = ["Eyes", "Look", "Memory"]
+__all__ = ["Eyes", "Look", "Memory", "recalling"]

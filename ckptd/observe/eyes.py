@@ -17,6 +17,7 @@ from ckptd.errors import UnreadableError
 from ckptd.ledger import LedgerView
 from ckptd.model import Filesystem, Run, TrashItem, Unreadable, World
 from ckptd.observe.memory import Memory
+from ckptd.observe.recall import recalling
 from ckptd.observe.run import see
 from ckptd.observe.save import Moment, Surroundings
 
@@ -140,7 +141,7 @@ class _Gaze:
         for found in survey.runs:
             if found.path not in seen:
                 self.at_run(found, watch)
-        listed, strange = trash.below(watch.path, survey.places)
+        listed, strange = trash.below(watch.path, survey.places, recalling(self._eyes.ledger))
         place = self._filesystem(watch.path).path
         self._trash += (replace(item, filesystem=place) for item in listed)
         self._unreadable += strange

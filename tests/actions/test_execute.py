@@ -280,7 +280,7 @@ def test_what_stays_in_the_trash_for_good_wakes_nobody(run):
     settle(run, policy__keep_last=2)
     for item in trash.items(str(run.parent)):
         (run.parent / ".ckptd-trash" / str(item.uid) / f"{item.id}.json").unlink()
-    with ckptd(run.parent / "state", run.parent, policy__trash_for="1ms") as daemon:
+    with ckptd(run.parent / "new-state", run.parent, policy__trash_for="1ms") as daemon:
         daemon.watcher = Watcher(Bell())
         daemon.watcher.start()
         assert len(daemon.eyes.look(users=False).world.trash) == 2

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 
 import pytest
@@ -49,3 +50,61 @@ def test_a_born_run_that_cannot_be_recorded_is_relieved_all_the_same(tmp_path, s
         daemon.settle(time.monotonic() + 5)
 
     assert names(tmp_path / "runs" / "new") == {"checkpoint-10"}
+
+
+@pytest.fixture
+def without_inodes(tmp_path):
+    """A run on a filesystem on which, once `fill_inodes` was called, no file can be made."""
+    small = tmp_path / "few"
+    small.mkdir()
+    options = "size=32m,nr_inodes=120"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(small)], check=True)
+    for step in (5, 10, 15):
+        write_checkpoint(small / "out", step, mtime=time.time() - 1000 + step)
+    yield small / "out"
+    subprocess.run(["umount", "--lazy", str(small)], check=True)
+
+
+def fill_inodes(directory):
+    (directory / "filler").mkdir()
+    for number in range(1000):
+        try:
+            (directory / "filler" / str(number)).touch()
+        except OSError:
+            return
+    raise AssertionError("inodes enough")
+
+
+def test_what_went_into_the_trash_without_a_sidecar_is_known_by_the_ledger(
+    without_inodes, tmp_path
+):
+    run = without_inodes
+    options = {"policy__keep_best": 0}
+    with ckptd(tmp_path / "state", run, policy__keep_last=2, **options) as daemon:
+        daemon.settle(time.monotonic())
+        fill_inodes(run.parent)
+    with ckptd(tmp_path / "state", run, policy__keep_last=1, **options) as daemon:
+        _, (outcome,) = daemon.settle(time.monotonic())
+        assert outcome.ok
+        shelf = run.parent / ".ckptd-trash" / "0"
+        assert {p.name for p in shelf.iterdir()} >= {outcome.id}
+        assert not (shelf / f"{outcome.id}.json").exists()
+        (item,) = [i for i in daemon.eyes.look(users=False).world.trash if i.id == outcome.id]
+        assert (item.known, item.path, item.step) == (True, str(run / "checkpoint-10"), 10)
+    later = {"policy__keep_last": 1, "policy__trash_for": "1ms", **options}
+    with ckptd(tmp_path / "state", run, **later) as daemon:
+        daemon.settle(time.monotonic())
+    assert list(shelf.iterdir()) == []
+
+
+def test_what_lies_there_without_a_sidecar_can_be_restored(without_inodes, tmp_path):
+    run = without_inodes
+    state = tmp_path / "state"
+    with ckptd(state, run, policy__keep_last=2, policy__keep_best=0) as daemon:
+        daemon.settle(time.monotonic())
+        fill_inodes(run.parent)
+    with ckptd(state, run, policy__keep_last=1, policy__keep_best=0) as daemon:
+        daemon.settle(time.monotonic())
+    command = [sys.executable, "-m", "ckptd", "restore", "--state", str(state)]
+    subprocess.run([*command, str(run / "checkpoint-10")], check=True)
+    assert names(run) == {"checkpoint-10", "checkpoint-15"}
