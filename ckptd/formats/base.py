@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import timedelta
+from typing import Final, Protocol
 
 from ckptd.model import Entry, Findings, Tree
+
+# A person's file in a checkpoint appears later than anything its trainer still writes there.
+WITH_THE_SAVE: Final = timedelta(minutes=1)
 
 
 class Peek(Protocol):

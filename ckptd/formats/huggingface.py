@@ -15,7 +15,7 @@ from typing import Final
 
 from ckptd.formats import containers, reading
 from ckptd.formats import trainer_files as files
-from ckptd.formats.base import Claim, Peek
+from ckptd.formats.base import WITH_THE_SAVE, Claim, Peek
 from ckptd.formats.reading import Fault
 from ckptd.formats.trainer_files import What
 from ckptd.formats.trainer_state import State, is_name, read_limit, read_state, step_of
@@ -91,10 +91,11 @@ class _Inspection:
         """Everything that is found, put together."""
         sign, parts, roles = self._sign(), self._parts(), self._roles()
         damage, doubts = self._complaints(sign)
+        saved_at = self._saved_at(sign.marker)
         return Findings(
             recognised=bool(self._known) or not self._entries,
             step=self._claim.step,
-            saved_at=self._saved_at(sign.marker),
+            saved_at=saved_at,
             marker=sign.marker,
             marker_text=sign.text,
             parts=parts,
@@ -107,7 +108,7 @@ class _Inspection:
             metrics=sign.state.metrics if sign.state else {},
             best=sign.state.best if sign.state else None,
             trainer_limit=self._limit(),
-            names=frozenset(self._entries),
+            names=self._names(saved_at),
         )
 
     # --- what is wrong -------------------------------------------------------------------
@@ -206,6 +207,11 @@ class _Inspection:
     def _roles(self) -> set[What]:
         kinds = {self._known[path] for path in self._files if path in self._known}
         return kinds - {What.MARKER} if files.INCOMPLETE in self._entries else kinds
+
+    def _names(self, saved_at: datetime) -> frozenset[str]:
+        """What came with the save; what a person adds later is no model for its siblings."""
+        latest = saved_at + WITH_THE_SAVE
+        return frozenset(p for p, e in self._entries.items() if moment(e.mtime_ns) <= latest)
 
     def _saved_at(self, marker: Marker) -> datetime:
         """What a person merges into an old save months later makes it no newer."""

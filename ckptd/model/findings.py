@@ -44,7 +44,8 @@ class Findings:
     """What a format read in one claim. From bytes alone: no clock, no process, no sibling.
 
     `roles` are the kinds of file present, for comparison between siblings; `damage` holds one
-    sentence for each piece of positive evidence; `doubts` what speaks neither way.
+    sentence for each piece of positive evidence; `doubts` what speaks neither way. `names` are the
+    entries that came with the save.
     """
 
     recognised: bool

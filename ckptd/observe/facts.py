@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from posixpath import basename, dirname, normpath
 from typing import Final, Literal
 
+from ckptd.formats.base import WITH_THE_SAVE
 from ckptd.model import BestMetric, Checkpoint, Entry, Findings, Kind, Role, Tree, moment
 
-# A person's file in a checkpoint appears later than anything its trainer still writes there.
-FOREIGN_AFTER: Final = timedelta(minutes=1)
 _DIGITS: Final = re.compile(r"\d+")
 
 
@@ -78,12 +77,13 @@ def _pointed_at(target: str, run: str, below: str) -> str:
 def foreign(tree: Tree, findings: Findings, siblings: Sequence[Findings]) -> tuple[str, ...]:
     """Entries of a save that no sibling has and that came later than a minute after the rest.
 
-    The rest are files that a sibling has too. Without a sibling they are those that the format
-    knows, and then only an entry's own time counts: copying a tree changes all others at once.
+    The rest are files that a sibling has too, and got with its save. Without a sibling they are
+    those that the format knows, and then only an entry's own time counts: copying a tree changes
+    all others at once.
     """
     latest = max((_came(e, copied=not siblings) for e in tree.entries), default=findings.saved_at)
     earliest = min((moment(e.mtime_ns) for e in tree.files), default=findings.saved_at)
-    if latest <= min(earliest, findings.saved_at) + FOREIGN_AFTER:
+    if latest <= min(earliest, findings.saved_at) + WITH_THE_SAVE:
         return ()  # whatever the siblings have; asking them all for each would cost their square
     usual = {_shape(name) for sibling in siblings for name in sibling.names}
     known = {file for part in findings.parts if part.role is not Role.OTHER for file in part.files}
@@ -95,7 +95,7 @@ def foreign(tree: Tree, findings: Findings, siblings: Sequence[Findings]) -> tup
     odd = {entry.path for entry in strange}
     times = [entry.mtime_ns for entry in tree.files if entry.path not in odd]
     done = moment(max(times)) if times else findings.saved_at
-    return tuple(e.path for e in strange if _came(e, copied=not siblings) > done + FOREIGN_AFTER)
+    return tuple(e.path for e in strange if _came(e, copied=not siblings) > done + WITH_THE_SAVE)
 
 
 def _came(entry: Entry, *, copied: bool) -> datetime:

@@ -334,3 +334,12 @@ def test_a_ckptd_on_a_watch_above_stands_by_where_another_acts(run):
     with ckptd(run.parent / "state2", run.parent, policy__keep_last=1) as outer:
         outer.settle(time.monotonic())
     assert names(run) == kept(150, 250)
+
+
+def test_notes_in_two_checkpoints_do_not_make_each_other_usual(run):
+    for step in (50, 100):
+        (run / f"checkpoint-{step}" / "notes.txt").write_text("a person's")
+    plan, _, _ = settle(run, policy__keep_last=1, policy__keep_best=0)
+
+    assert names(run) >= kept(50, 100)
+    assert [v.reasons[0].rule for v in plan.verdicts][:2] == ["foreign", "foreign"]
