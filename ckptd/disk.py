@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
+from ckptd.beneath import open_nearest
 from ckptd.errors import UnreadableError
 from ckptd.model import Filesystem
+from ckptd.mounts import UNKNOWN, Mount, now
 
 Events = Literal["inotify", "poll", "both"]
 T = TypeVar("T")
 
-UNKNOWN: Final = "unknown"
 # One host writes these, and every change of it raises an event here.
 _LOCAL: Final = frozenset(
     {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "ntfs3"}
     | {"ramfs", "reiserfs", "tmpfs", "vfat", "xfs", "zfs"}
 )
-# Other hosts may write these. FUSE is among them: nothing tells where its files really lie.
-_SHARED: Final = re.compile(
-    r"9p|afs|beegfs|ceph|cifs|coda|daos|gfs2?|glusterfs|gpfs|lustre|nfs\d*|ocfs2|orangefs"
-    r"|panfs|pvfs2|smb[23]|smbfs|virtiofs|wekafs|fuse.*"
-)
-_ESCAPE: Final = re.compile(r"\\([0-7]{3})")
-
-
-@dataclass(frozen=True, slots=True)
-class _Mount:
-    id: int
-    device: tuple[int, int]
-    point: str
-    fstype: str
-
-    @property
-    def shared(self) -> bool:
-        """Whether other hosts may write here; so it is held to be where nobody knows."""
-        return self.fstype == UNKNOWN or _SHARED.fullmatch(self.fstype) is not None
+# Filesystems that write a file's block again where it lies.
+_IN_PLACE: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs"})
+SQLITE_PAGE: Final = 4096
 
 
 def measure(path: str) -> Filesystem:
@@ -51,9 +33,26 @@ def measure(path: str) -> Filesystem:
     return _asked(path, lambda fd: _filesystem(path, os.statvfs(fd), _mount(fd)))
 
 
-def free_bytes(path: str) -> int:
-    """Bytes that an ordinary user may still write at *path*. UnreadableError as `measure`."""
+def free(path: str) -> tuple[int, int]:
+    """Bytes and inodes that an ordinary user may still use at *path*; as quick as can be.
+
+    UnreadableError as `measure`.
+    """
     return _asked(path, lambda fd: _free(os.statvfs(fd)))
+
+
+def maps_hold(path: str) -> bool:
+    """Whether what is mapped from a file at *path* can be written to when the disk is full.
+
+    SQLite gives its WAL's shared memory one byte in each 4 KiB. Where a block is smaller, or where
+    writing takes a new one (btrfs, zfs), the rest has no room on a full disk, and the kernel ends
+    whoever writes there with SIGBUS. Nor do maps reach other hosts. Raises UnreadableError.
+    """
+    return _asked(path, lambda fd: _maps_hold(_mount(fd).fstype, _block(os.statvfs(fd))))
+
+
+def _maps_hold(fstype: str, block: int) -> bool:
+    return fstype in _IN_PLACE and block >= SQLITE_PAGE
 
 
 def events_arrive(path: str) -> Events:
@@ -68,7 +67,7 @@ def events_arrive(path: str) -> Events:
     return "poll" if mount.shared and mount.fstype != UNKNOWN else "both"
 
 
-def _filesystem(path: str, room: os.statvfs_result, mount: _Mount) -> Filesystem:
+def _filesystem(path: str, room: os.statvfs_result, mount: Mount) -> Filesystem:
     block = _block(room)
     return Filesystem(
         path=path,
@@ -76,15 +75,15 @@ def _filesystem(path: str, room: os.statvfs_result, mount: _Mount) -> Filesystem
         fstype=mount.fstype,
         total=room.f_blocks * block,
         used=(room.f_blocks - room.f_bfree) * block,
-        free=_free(room),
+        free=_free(room)[0],
         inodes_total=room.f_files,
         inodes_free=room.f_favail,
         shared=mount.shared,
     )
 
 
-def _free(room: os.statvfs_result) -> int:
-    return room.f_bavail * _block(room)
+def _free(room: os.statvfs_result) -> tuple[int, int]:
+    return room.f_bavail * _block(room), room.f_favail
 
 
 def _block(room: os.statvfs_result) -> int:
@@ -93,58 +92,22 @@ def _block(room: os.statvfs_result) -> int:
 
 def _asked(path: str, question: Callable[[int], T]) -> T:
     try:
-        with _nearest(path) as fd:
+        with open_nearest(path) as fd:
             return question(fd)
     except OSError as error:
         why = error.strerror or str(error)
         raise UnreadableError(f"the filesystem of {path} cannot be measured: {why}") from error
 
 
-@contextmanager
-def _nearest(path: str) -> Iterator[int]:
-    """A descriptor that only names *path*, or its nearest ancestor that exists."""
-    fd = _name(os.path.abspath(path))
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _name(path: str) -> int:
-    while True:
-        try:
-            return os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            if path == "/":
-                raise
-            path = os.path.dirname(path)
-
-
-def _mount(fd: int) -> _Mount:
+def _mount(fd: int) -> Mount:
     """The mount that *fd* lies in: by its number, as paths mislead where mounts are stacked."""
     device = os.fstat(fd).st_dev
     number, pair = _mount_id(fd), (os.major(device), os.minor(device))
-    mounts = tuple(_mounts())
+    mounts = now().every
     same = [m for m in mounts if m.id == number] or [m for m in mounts if m.device == pair]
-    return same[-1] if same else _Mount(number, pair, "/", UNKNOWN)  # hidden by a chroot
+    return same[-1] if same else Mount(number, 0, pair, "/", UNKNOWN)  # hidden by a chroot
 
 
 def _mount_id(fd: int) -> int:
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
         return next((int(line.split()[1]) for line in lines if line.startswith("mnt_id:")), -1)
-
-
-def _mounts() -> Iterator[_Mount]:
-    """The mounts of this process, in the order they were made. proc_pid_mountinfo(5)."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            before, _, after = line.partition(" - ")
-            number, _, device, _, point, *_ = before.split(" ")
-            major, minor = device.split(":")
-            fstype = _unescaped(after.split(" ")[0])
-            yield _Mount(int(number), (int(major), int(minor)), _unescaped(point), fstype)
-
-
-def _unescaped(field: str) -> str:
-    r"""A field of mountinfo, where space, tab, newline and backslash are `\040` and so on."""
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)

@@ -3,9 +3,11 @@
     CkptdError            a sentence for a person, and the exit status it leads to
     ├── ConfigError       2  the configuration or the command line is wrong
     ├── UnreadableError   4  the world could not be seen, so nothing may be concluded
+    │   └── UnansweredError  a filesystem does not answer; what was asked of it may still come
     ├── RefusedError      3  seen, and acting would be wrong
     │   └── CrossingError    what was to be moved would leave its filesystem
     ├── ActionError       1  tried, and the system said no
+    │   └── NoRoomError      there is no room to do it
     └── LedgerError       1  the durable memory could not be written or read
 
 Each message names the thing, the fact and the consequence; `hint` is the way out.
@@ -43,6 +45,13 @@ class Problem:
         return f"{self.where}: {self.text}{remedy}"
 
 
+class StoppedError(Exception):
+    """No failure: ckptd was asked to end, and what was under way ended between two steps.
+
+    An act that it cuts short stays an intent in the ledger; the next start finishes it.
+    """
+
+
 class ConfigError(CkptdError):
     """A configuration that cannot be obeyed. Carries every problem, not the first."""
 
@@ -60,6 +69,14 @@ class UnreadableError(CkptdError):
     exit_status = 4
 
 
+class UnansweredError(UnreadableError):
+    """A filesystem does not answer. `under_way`: what was asked of it may still be done."""
+
+    def __init__(self, message: str, *, hint: str | None = None, under_way: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.under_way = under_way
+
+
 class RefusedError(CkptdError):
     """Acting would be wrong: the thing changed, is held, or its place is taken."""
 
@@ -72,6 +89,10 @@ class CrossingError(RefusedError):
 
 class ActionError(CkptdError):
     """The system refused a step of an action; nothing was lost by it."""
+
+
+class NoRoomError(ActionError):
+    """Moving it would need room that there is not; unlinking it where it lies needs none."""
 
 
 class LedgerError(CkptdError):

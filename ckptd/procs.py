@@ -9,29 +9,37 @@ from __future__ import annotations
 import errno
 import os
 import re
+import threading
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
 from typing import Final
 
+from ckptd import beneath, mounts
+from ckptd.errors import UnansweredError
 from ckptd.model import Use
+from ckptd.mounts import Mounts
 from ckptd.units import show_text
 
 _COMMANDS: Final = frozenset(
     {"watch", "exec", "plan", "apply", "why", "status", "history", "advise", "simulate", "adopt"}
-    | {"pin", "unpin", "restore", "archive", "finish", "check", "config", "install", "demo"}
+    | {"pin", "unpin", "restore", "archive", "finish", "check", "config", "completion", "install"}
+    | {"demo"}
 )
 _HOW: Final = ("open", "mapped", "cwd", "named")
 _GONE: Final = (FileNotFoundError, ProcessLookupError)  # a process may end while it is read
 _MOST_ARGUMENTS: Final = 2**20  # bytes of a command line that are read
 _LONGEST_PATH: Final = 4095
+_DELETED: Final = " (deleted)"  # proc_pid_fd(5)
 _MOST_PIECES: Final = 1000  # paths that one argument may name
+_TRIES: Final = 3  # to resolve a path
 _BETWEEN: Final = re.compile(r"""[\s,;:="'()<>|&{}\[\]]+""")
 _LONGEST_COMMAND: Final = 40
 # proc_pid_maps(5): address, permissions, offset, device, inode (0: no file), path.
-_MAPPED: Final = re.compile(rb"^\S+ \S+ \S+ \S+ [1-9]\d* +(/.*)$", re.MULTILINE)
+_MAPPED: Final = re.compile(rb"\S+ \S+ \S+ \S+ [1-9]\d* +(/.*)$")
 
 Fact = tuple[str, str, int]  # a path, how it is used, by which pid
 
@@ -112,6 +120,39 @@ def look(*, ignore: Collection[int] = ()) -> Snapshot:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """A process that has deleted files open: their bytes are free once it has closed them."""
+
+    who: str
+    bytes: int
+
+
+def keepers(mount: str) -> tuple[Keeper, ...]:
+    """Who keeps deleted files at or below *mount* from coming free, the largest first."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isascii() and name.isdigit() and (size := _kept_by(int(name), mount)):
+            with suppress(*_GONE, PermissionError):
+                command = _command(int(name), _argv(int(name)))
+                found.append(Keeper(f"{command} (pid {name})", size))
+    return tuple(sorted(found, key=lambda keeper: -keeper.bytes))
+
+
+def _kept_by(pid: int, mount: str) -> int:
+    """Bytes of deleted files below *mount* that process *pid* has open, each file once."""
+    sizes: dict[tuple[int, int], int] = {}
+    with suppress(OSError):
+        here = f"/proc/{pid}/fd"
+        for fd in os.listdir(here):
+            target = _link(f"{here}/{fd}")
+            if target.endswith(_DELETED) and target.startswith(mount):
+                with suppress(UnansweredError), mounts.reaching(target):
+                    seen = os.stat(f"{here}/{fd}")
+                    sizes[seen.st_dev, seen.st_ino] = seen.st_blocks * 512
+    return sum(sizes.values())
+
+
 def ancestors() -> frozenset[int]:
     """The pids of our parent, its parent, and so on."""
     found: set[int] = set()
@@ -135,11 +176,12 @@ def _parent(pid: int) -> int:
 def give_way() -> None:
     """Lets the trainings have the disk first: lowest best-effort I/O priority of this thread.
 
-    Of the main thread only. Not the idle class: that starves just when the disk fills.
+    And of those that it starts. Not the idle class: that starves just when the disk fills.
     """
     import psutil
 
-    psutil.Process().ionice(psutil.IOPRIO_CLASS_BE, value=7)
+    this = psutil.Process(threading.get_native_id())  # the kernel takes a thread for a process
+    this.ionice(psutil.IOPRIO_CLASS_BE, value=7)
 
 
 # --- reading one process -----------------------------------------------------------------
@@ -215,7 +257,8 @@ def _opened(pid: int | str) -> frozenset[str]:
 def _maps(pid: int) -> frozenset[str]:
     try:
         with open(f"/proc/{pid}/maps", "rb") as file:
-            found = set(_MAPPED.findall(file.read()))
+            # Line by line: a process may map 65,000 files of 4 KB of name each.
+            found = {match[1] for line in file if (match := _MAPPED.match(line))}
     except (*_GONE, PermissionError):
         return frozenset()  # ended since, or among the blind
     return frozenset(os.fsdecode(path.replace(rb"\012", b"\n")) for path in found)
@@ -265,11 +308,28 @@ class _Names:
     def _resolved(self, path: str) -> str:
         above, name = os.path.split(path)
         if name in {"", ".", ".."}:
-            return os.path.realpath(path)
+            return _real(path)
         if above not in self._directories:
-            self._directories[above] = os.path.realpath(above)
+            self._directories[above] = _real(above)
         real = os.path.join(self._directories[above], name)
-        return os.path.realpath(real) if os.path.islink(real) else real
+        return _real(real) if _is_link(real) else real
+
+
+def _real(path: str) -> str:
+    """*path* without links. As it stands where a link in it cannot be read, or leads on for ever.
+
+    What others name may be swapped while it is read: then once more.
+    """
+    for _ in range(_TRIES):
+        with suppress(OSError, RecursionError):
+            return beneath.real(path)
+    return "/" + os.path.normpath(path).lstrip("/")
+
+
+def _is_link(path: str) -> bool:
+    with suppress(UnansweredError), mounts.reaching(path):
+        return os.path.islink(path)
+    return False
 
 
 # --- finding them again ------------------------------------------------------------------
@@ -282,12 +342,15 @@ class _Index:
         self._facts = sorted({fact for fact in facts if fact[0]})
         self._places: dict[tuple[int, int], set[tuple[str, int]]] = {}
         known: dict[tuple[str, str], tuple[int, int] | None] = {}
+        seen: dict[str, Mounts] = {}
         for path, how, pid in self._facts:
             if namespace := processes[pid].elsewhere:
+                if namespace not in seen:
+                    seen[namespace] = mounts.of_process(pid)
                 for place in _above(path):
                     key = (namespace, place)
                     if key not in known:
-                        known[key] = _identity(f"/proc/{pid}/root{place}")
+                        known[key] = _identity_there(pid, place, seen[namespace])
                     if (identity := known[key]) is not None:
                         self._places.setdefault(identity, set()).add((how, pid))
 
@@ -311,6 +374,13 @@ def _above(path: str) -> Iterator[str]:
     while len(path) > 1:
         yield path
         path = os.path.dirname(path)
+
+
+def _identity_there(pid: int, path: str, seen: Mounts) -> tuple[int, int] | None:
+    """Of what process *pid*, which sees other mounts than we do, has at *path*."""
+    with suppress(UnansweredError), mounts.reaching(path, seen):
+        return _identity(f"/proc/{pid}/root{path}")
+    return None
 
 
 def _identity(path: str) -> tuple[int, int] | None:

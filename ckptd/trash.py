@@ -14,7 +14,8 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from ckptd import beneath
@@ -27,7 +28,10 @@ PURGING: Final = "purging"  # follows the id of an item whose purge has begun
 
 _LONGEST_SIDECAR: Final = 64 * 1024
 _LONGEST_REASON: Final = 1000
-_MOST_ITEMS: Final = 100_000
+_LARGEST: Final = 2**63 - 1  # no file is larger, and no step greater
+_LONGEST_SPAN: Final = 1000 * 366 * 86_400.0  # as long as any span in a configuration
+_MOST_ITEMS: Final = 20_000
+_MOST_NAMES: Final = 200_000
 # A shelf of somebody else, one that vanished, or a thing that is no directory.
 _NO_SHELF: Final = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
@@ -156,20 +160,37 @@ def sidecar(item: TrashItem) -> bytes:
         "action": item.action.value,
         "weights_whole": item.weights_whole,
         "reason": item.reason[:_LONGEST_REASON],
+        "trash_for": item.trash_for,
+        "inodes": item.inodes,
     }
     # Escapes everything but ASCII, the surrogates that stand for bytes of no UTF-8 among it.
     return json.dumps(fields, indent=1).encode("ascii") + b"\n"
 
 
-def _items_on(shelf: Shelf) -> Iterator[TrashItem]:
-    for name in sorted(os.listdir(shelf.fd))[:_MOST_ITEMS]:
-        id_ = name.removesuffix(PURGING)  # what a purge could not unlink is still to be purged
-        if not ID.fullmatch(id_):
-            continue
-        with suppress(FileNotFoundError):
-            seen = os.lstat(name, dir_fd=shelf.fd)
-            if stat.S_ISDIR(seen.st_mode):
-                yield _known(shelf, id_) or _unknown(shelf, id_, seen)
+def _items_on(shelf: Shelf) -> list[TrashItem]:
+    """Read as its owner: a sidecar may be a hard link to what that user cannot read."""
+    with beneath.as_owner(shelf.uid, shelf.gid):
+        names = [name for name in listed(shelf.fd) if ID.fullmatch(name.removesuffix(PURGING))]
+        found = (_item(shelf, name) for name in sorted(names)[:_MOST_ITEMS])
+        return [item for item in found if item]
+
+
+def _item(shelf: Shelf, name: str) -> TrashItem | None:
+    """None where it has gone or is no directory."""
+    id_ = name.removesuffix(PURGING)  # what a purge could not unlink is still to be purged
+    try:
+        seen = os.lstat(name, dir_fd=shelf.fd)
+    except FileNotFoundError:
+        return None
+    return (
+        (_known(shelf, id_) or _unknown(shelf, id_, seen)) if stat.S_ISDIR(seen.st_mode) else None
+    )
+
+
+def listed(fd: int) -> list[str]:
+    """Names on a shelf, as many of them as anybody may have there for a reason."""
+    with os.scandir(fd) as names:
+        return [entry.name for entry in islice(names, _MOST_NAMES)]
 
 
 def _known(shelf: Shelf, name: str) -> TrashItem | None:
@@ -183,7 +204,7 @@ def _known(shelf: Shelf, name: str) -> TrashItem | None:
         return None
     try:
         return _understood(json.loads(raw), shelf, name)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -202,6 +223,8 @@ def _understood(fields: Any, shelf: Shelf, id_: str) -> TrashItem:
         action=ActionKind(fields["action"]),
         weights_whole=fields["weights_whole"] is True,
         reason=str(fields["reason"])[:_LONGEST_REASON],
+        trash_for=_span(fields.get("trash_for", 0)),  # older ones do not say
+        inodes=_count(fields.get("inodes", 1)),
     )
 
 
@@ -232,13 +255,19 @@ def _path(text: Any, *, parts: int | None = None) -> str:
 
 
 def _count(number: Any) -> int:
-    if type(number) is not int or number < 0:
+    if type(number) is not int or not 0 <= number <= _LARGEST:
         raise ValueError(f"{number!r} is no count")
     return number
+
+
+def _span(number: Any) -> float:
+    if type(number) not in (int, float) or not 0 <= number <= _LONGEST_SPAN:
+        raise ValueError(f"{number!r} is no span")
+    return float(number)
 
 
 def _moment(text: Any) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return found
+    return found.astimezone(UTC)  # OverflowError where that is before or after all years

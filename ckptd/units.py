@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 BINARY: Final = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50}
@@ -52,6 +52,9 @@ def parse_bytes(text: str) -> int:
     return int(number * SIZE_UNITS[unit])
 
 
+LONGEST: Final = 1000 * DURATION_UNITS["y"]
+
+
 def parse_duration(text: str) -> float:
     """Seconds that a text such as `90s`, `10min`, `6h`, `7d` or `1month` means.
 
@@ -60,7 +63,76 @@ def parse_duration(text: str) -> float:
     if re.fullmatch(rf"\s*{_NUMBER}\s*m\s*", text, re.ASCII):
         raise ValueError(f"{text!r} could be minutes or months; write min or month")
     number, unit = _split(text, DURATION_UNITS, "a duration such as 90s, 10min, 6h or 7d")
+    if number * DURATION_UNITS[unit] > LONGEST:
+        raise ValueError(f"{text!r} is longer than 1000 years, which no clock can count from now")
     return number * DURATION_UNITS[unit]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time on the calendar: its months and days are as long as where they are counted."""
+
+    months: int = 0
+    days: int = 0
+    seconds: float = 0.0
+
+    @property
+    def about(self) -> float:
+        """Seconds, near enough to tell which of two is longer."""
+        return self.months * _MONTH + self.days * DAY + self.seconds
+
+    def __bool__(self) -> bool:
+        return self.about > 0
+
+    def __str__(self) -> str:
+        """As `parse_span` reads it: `1y2month3d3h`, `6h`, `0s`."""
+        years, months = divmod(self.months, 12)
+        minutes, seconds = divmod(self.seconds, 60)
+        hours, minutes = divmod(int(minutes), 60)
+        rest = f"{seconds:.9f}".rstrip("0").rstrip(".")
+        parts = {"y": years, "month": months, "d": self.days, "h": hours, "min": minutes}
+        shown = [f"{number}{unit}" for unit, number in parts.items() if number]
+        return "".join(shown + [f"{rest}s"] * (rest != "0" or not shown))
+
+
+_MONTH: Final = 365.2425 * DAY / 12
+# In months and days.
+CALENDAR_UNITS: Final = {"d": (0, 1), "w": (0, 7), "month": (1, 0), "y": (12, 0)}
+_PIECE: Final = re.compile(rf"\s*{_NUMBER}\s*(?P<unit>[A-Za-z]+)\s*", re.ASCII)
+
+
+def parse_span(text: str) -> Span:
+    """The span that a text such as `6h`, `7d` or `1y2month3d3h` means.
+
+    Raises ValueError with one sentence when it means none; a bare `m` is refused, and so is a
+    part of a day or of what is longer: how long that is nobody knows.
+    """
+    wanted = "a span such as 6h, 7d or 1y2month"
+    span, at, found = Span(), 0, set[str]()
+    while piece := _PIECE.match(text, at):
+        span, at = _longer(span, piece, text, wanted), piece.end()
+        if piece["unit"] in found:
+            raise ValueError(f"{text!r} gives {piece['unit']} twice; add the two up")
+        found.add(piece["unit"])
+    if at < len(text) or not found:
+        raise ValueError(f"{text!r} is not {wanted}")
+    if span.about > LONGEST:
+        raise ValueError(f"{text!r} is longer than 1000 years, which no calendar counts from now")
+    return span
+
+
+def _longer(span: Span, piece: re.Match[str], text: str, wanted: str) -> Span:
+    number, unit = piece["number"], piece["unit"]
+    if unit == "m":
+        raise ValueError(f"{text!r} could be minutes or months; write min or month")
+    if unit not in DURATION_UNITS:
+        raise ValueError(f"{text!r} is not {wanted}")
+    if unit not in CALENDAR_UNITS:
+        return replace(span, seconds=span.seconds + float(number) * DURATION_UNITS[unit])
+    if "." in number:
+        raise ValueError(f"{text!r} breaks a day, week, month or year up; write whole ones")
+    months, days = (int(number) * each for each in CALENDAR_UNITS[unit])
+    return replace(span, months=span.months + months, days=span.days + days)
 
 
 def parse_share(text: str) -> Share:
@@ -109,6 +181,8 @@ def show_text(text: str) -> str:
 
     Names come from others; an escape sequence in one must not reach a terminal.
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from ckptd.model import (
     ActionKind,
     Checkpoint,
+    Divergence,
     Filesystem,
     Health,
     Identity,
     Run,
+    Saved,
     TrashItem,
     World,
 )
@@ -66,6 +68,11 @@ def series(*steps, every="1min"):
     return tuple(ck(step, age=gap * back) for step, back in zip(steps, _down(steps), strict=True))
 
 
+def lost(since, *, finite_at=None, proven=True, what="grad_norm"):
+    """A divergence at *since*; the last finite number was logged a step before if not said."""
+    return Divergence(what, "nan", since, since - 1 if finite_at is None else finite_at, proven)
+
+
 def _down(steps):
     return range(len(steps), 0, -1)
 
@@ -83,7 +90,14 @@ def run(*checkpoints, path=RUN, **fields):
         "adopted": True,
     }
     ordered = tuple(sorted(here, key=lambda c: c.order))
+    defaults["saves"] = saves_of(ordered)
     return Run(path=path, checkpoints=ordered, **(defaults | fields))
+
+
+def saves_of(checkpoints):
+    """What is known of the saves that lie there."""
+    past = (c for c in checkpoints if c.complete and c.saved_at <= NOW)
+    return tuple(Saved(c.name, c.step, c.bytes, c.saved_at.timestamp()) for c in past)
 
 
 def disk(percent=50.0, total=100 * GIB, path=DISK, **fields):

@@ -1,11 +1,17 @@
 """ckptd as a person meets it: the real process, its words and its exit status."""
 
+import fcntl
 import hashlib
 import json
 import os
+import pty
+import select
 import stat
 import subprocess
 import sys
+import termios
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +59,7 @@ class Terminal:
         self.state = state
 
     def run(self, command, *words, roomy=True, stdin=b"", timeout=PATIENCE, cwd=None, before=()):
-        marks = ("--high", "99.9%", "--low", "99.8%", "--hard", "100%")
+        marks = ("--high", "99.9%", "--low", "99.8%", "--hard", "100%", "--reserve", "0B")
         options = marks if roomy and command in ("plan", "apply", "why", "exec", "watch") else ()
         argv = (*before, *CKPTD, command, "--state", str(self.state), *options, *map(str, words))
         done = subprocess.run(
@@ -70,6 +76,55 @@ class Terminal:
 
     def json(self, command, *words, **how):
         return self.run(command, "--json", *words, **how)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """The person's side of a terminal: called, it reads; `type` presses keys."""
+
+    leader: int
+
+    def __call__(self, until=None):
+        """All that comes until the child ends, or *until* has come: a text, or what is true."""
+        came = b""
+        end = time.monotonic() + PATIENCE
+        while (left := end - time.monotonic()) > 0 and not self._is_there(until, came):
+            if select.select([self.leader], [], [], min(left, 0.1))[0]:
+                try:
+                    came += os.read(self.leader, 65536)
+                except OSError:  # the other side is closed
+                    break
+        return came.decode(errors="replace")
+
+    def _is_there(self, until, came):
+        return until() if callable(until) else until is not None and until.encode() in came
+
+    def type(self, keys):
+        os.write(self.leader, keys.encode())
+
+
+@contextmanager
+def on_a_terminal(*argv, columns=100, environment=(), cwd=None):
+    """The command *argv* on a terminal of its own, and that terminal's screen."""
+    leader, follower = pty.openpty()
+    settings = {"COLUMNS": str(columns), "TERM": "xterm-256color", **dict(environment)}
+    child = subprocess.Popen(
+        [str(word) for word in argv],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, **settings},
+        cwd=cwd,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  fish wants it
+    )
+    os.close(follower)
+    try:
+        yield child, Screen(leader)
+    finally:
+        child.kill()
+        child.wait(PATIENCE)
+        os.close(leader)
 
 
 def snapshot(top: Path) -> dict[str, tuple]:

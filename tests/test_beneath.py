@@ -92,6 +92,24 @@ def test_a_mount_point_is_not_entered(house, opener, tmpfs_at):
     assert caught.value.errno == errno.EXDEV
 
 
+@pytest.mark.root
+@pytest.mark.skipif(not ROOT, reason="mounting needs root")
+@pytest.mark.parametrize("opener", OPENERS)
+def test_a_bind_mount_of_the_same_filesystem_is_not_entered(house, opener, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        ["mount", "--bind", tmp_path / "elsewhere", house / "a" / "b"], check=False
+    )
+    if done.returncode:
+        pytest.skip("no mount allowed here")
+    try:
+        with opened(house) as top, pytest.raises(OSError) as caught:
+            opener(top, "a/b")
+    finally:
+        subprocess.run(["umount", "--lazy", house / "a" / "b"], check=True)
+    assert caught.value.errno == errno.EXDEV
+
+
 @pytest.fixture
 def tmpfs_at():
     mounted = []

@@ -1,70 +1,23 @@
 """The real process, `ckptd watch`, on real directories."""
 
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing
+from datetime import datetime
 
 import pytest
-from corpus import cut, write_checkpoint
-from house import names
+from corpus import cut, set_times, write_checkpoint
+from house import ckptd, names
+from watching import notify_socket, watching
 
-ROOMY = ["--high", "99.9%", "--low", "99.8%", "--hard", "100%"]
+from ckptd.config import Configuration
+from ckptd.daemon.reload import Reload
+
 LOSSES = {step: 1 / step for step in range(10, 200, 10)}
-
-
-class Watching:
-    """A running `ckptd watch`; `events` are the records it told, as they arrive."""
-
-    def __init__(self, process):
-        self.process = process
-        self.events = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self):
-        for line in self.process.stderr:
-            self.events.append(json.loads(line))
-
-    def told(self, event, step=None):
-        return [e for e in self.events if e["event"] == event and step in (None, e["step"])]
-
-    def wait_for(self, event, step=None, *, seconds=15.0):
-        assert until(lambda: self.told(event, step), seconds), self.events
-        return self.told(event, step)[-1]
-
-
-def until(condition, seconds=15.0):
-    end = time.monotonic() + seconds
-    while not (came := condition()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return came
-
-
-@contextmanager
-def watching(state, *arguments):
-    command = [sys.executable, "-m", "ckptd", "watch", "--json", "--state", str(state), *ROOMY]
-    ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    ready.bind(f"\0ckptd-test-{os.getpid()}-{time.monotonic_ns()}")
-    ready.settimeout(15)
-    environment = os.environ | {"NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()}
-    process = subprocess.Popen(
-        [*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True, env=environment
-    )
-    try:
-        assert ready.recv(64) == b"READY=1"
-        yield Watching(process)
-    finally:
-        ready.close()
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 def test_each_save_is_seen_and_what_no_rule_keeps_goes(tmp_path):
@@ -81,11 +34,10 @@ def test_nothing_goes_within_two_seconds_of_a_save(tmp_path):
     run = tmp_path / "out"
     with watching(tmp_path / "state", run, "--keep-last", "1", "--keep-best", "0") as daemon:
         write_checkpoint(run, 10)
-        write_checkpoint(run, 20)
-        daemon.wait_for("recognised", 20)
-        seen = time.monotonic()
-        daemon.wait_for("evict", 10)
-        assert time.monotonic() - seen > 1.8
+        save = write_checkpoint(run, 20)
+        complete = max(file.stat().st_mtime for file in save.iterdir())
+        gone = datetime.fromisoformat(daemon.wait_for("evict", 10)["at"]).timestamp()
+        assert gone - complete > 1.5
 
 
 def test_a_watch_may_come_later_and_go_and_come_back(tmp_path):
@@ -133,7 +85,9 @@ def test_a_slow_save_is_complete_only_when_its_marker_is_closed(tmp_path):
                 file.flush()
                 time.sleep(0.3)
                 assert daemon.told("recognised") == []
-        daemon.wait_for("recognised", 10, seconds=2)
+        closed = time.time()
+        seen = datetime.fromisoformat(daemon.wait_for("recognised", 10)["at"]).timestamp()
+        assert seen - closed < 4, "the close rang: it was not waited until it is quiet for long"
 
 
 def test_a_wreck_is_told_once_and_set_aside(tmp_path):
@@ -150,11 +104,14 @@ def test_a_wreck_is_told_once_and_set_aside(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_within_a_second(tmp_path, number):
-    with watching(tmp_path / "state", tmp_path / "out") as daemon:
-        daemon.process.send_signal(number)
-        begin = time.monotonic()
-        assert daemon.process.wait(5) == 0
-        assert time.monotonic() - begin < 1
+    took = []
+    while len(took) < 3 and min(took, default=1.0) >= 1:  # a busy machine may need another try
+        with watching(tmp_path / "state", tmp_path / "out") as daemon:
+            daemon.process.send_signal(number)
+            begin = time.monotonic()
+            assert daemon.process.wait(10) == 0
+            took.append(time.monotonic() - begin)
+    assert min(took) < 1
 
 
 def test_killed_and_restarted_it_goes_on(tmp_path):
@@ -191,3 +148,52 @@ def test_bad_configuration_ends_with_2_and_one_sentence(tmp_path):
     assert ended.returncode == 2
     assert "unlimited" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def purging(place):
+    """What lies in the trash of *place* and is being unlinked."""
+    return list(place.glob(f".ckptd-trash/{os.geteuid()}/*purging"))
+
+
+@pytest.mark.slow
+def test_it_ends_within_a_second_in_the_midst_of_a_purge_and_the_next_start_finishes(tmp_path):
+    run = tmp_path / "out"
+    for step in (10, 20):
+        save = write_checkpoint(run, step)
+        for number in range(8_000):  # in both, so that they are usual here
+            os.close(os.open(save / f"note-{number}.txt", os.O_CREAT | os.O_WRONLY))
+        set_times(save, time.time() - 500 + step)
+    arguments = (run, "--keep-last", "1", "--keep-best", "0", "--trash-for", "0s")
+    with watching(tmp_path / "state", *arguments) as daemon:
+        end = time.monotonic() + 30
+        while not purging(tmp_path):  # without a sleep: it does not take long
+            assert time.monotonic() < end
+        begin = time.monotonic()
+        daemon.process.terminate()
+        assert daemon.process.wait(10) == 0
+        assert time.monotonic() - begin < 3, "a second, and what a busy machine adds"
+    assert purging(tmp_path), "it was through already: this proves nothing"
+    with watching(tmp_path / "state", *arguments) as daemon:
+        assert daemon.wait_for("purge", 10)["outcome"] == "done"
+        assert purging(tmp_path) == []
+
+
+def test_reload_that_is_asked_for_is_said_at_once_but_not_before_the_first_look(
+    tmp_path, monkeypatch
+):
+    with closing(notify_socket()) as manager, ckptd(tmp_path / "state", tmp_path) as daemon:
+        manager.settimeout(1)
+        monkeypatch.setenv("NOTIFY_SOCKET", "@" + manager.getsockname()[1:].decode())
+        daemon.reload = Reload(Configuration(None, {}, [str(tmp_path)]))
+        daemon.outside.serve()
+        with closing(daemon.outside.service._notifier.socket):
+            daemon.reconfigure()
+            daemon.outside.reloaded(None)
+            daemon.outside.ready()
+            assert manager.recv(4096) == b"READY=1"
+            daemon.reconfigure()
+            assert manager.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            daemon.outside.reloaded(None)
+            assert manager.recv(4096) == b"READY=1"
+            with pytest.raises(TimeoutError):
+                manager.recv(4096)

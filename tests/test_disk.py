@@ -42,7 +42,7 @@ def test_free_is_what_an_ordinary_user_may_write():
     measured = disk.measure("/")
     assert measured.free == pytest.approx(room.f_bavail * room.f_frsize, abs=2**30)
     assert measured.used + measured.free <= measured.total
-    assert disk.free_bytes("/") == pytest.approx(measured.free, abs=2**30)
+    assert disk.free("/")[0] == pytest.approx(measured.free, abs=2**30)
 
 
 def test_a_path_that_does_not_exist_yet_is_measured_by_its_nearest_ancestor(tmp_path):
@@ -50,7 +50,7 @@ def test_a_path_that_does_not_exist_yet_is_measured_by_its_nearest_ancestor(tmp_
     measured = disk.measure(missing)
     assert measured.path == missing
     assert measured.mount == disk.measure(str(tmp_path)).mount
-    assert disk.free_bytes(missing) > 0
+    assert disk.free(missing)[0] > 0
 
 
 def test_below_a_file_and_behind_a_dangling_link_is_not_yet_either(tmp_path):
@@ -63,7 +63,7 @@ def test_below_a_file_and_behind_a_dangling_link_is_not_yet_either(tmp_path):
 
 def test_what_the_system_does_not_say_is_unreadable_and_never_empty(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    for ask in (disk.measure, disk.free_bytes, disk.events_arrive):
+    for ask in (disk.measure, disk.free, disk.events_arrive):
         with pytest.raises(UnreadableError, match=r"cannot be measured: Too many levels"):
             ask(str(tmp_path / "loop"))
 
@@ -110,17 +110,3 @@ def test_events_of_a_local_filesystem_arrive(tmp_path):
     with mounted("tmpfs", tmp_path / "local") as point:
         assert disk.events_arrive(point) == "inotify"
         assert not disk.measure(point).shared
-
-
-@pytest.mark.parametrize(
-    ("fstype", "shared"),
-    [
-        *((name, True) for name in ("nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "gpfs")),
-        *((name, True) for name in ("fuse", "fuse.juicefs", "fuseblk", "9p", "beegfs", "gfs2")),
-        (disk.UNKNOWN, True),
-        *((name, False) for name in ("ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay")),
-        *((name, False) for name in ("nfsd", "afsx", "somethingfs")),
-    ],
-)
-def test_other_hosts_may_write_what_is_shared(fstype, shared):
-    assert disk._Mount(1, (0, 1), "/", fstype).shared is shared

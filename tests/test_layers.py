@@ -9,13 +9,14 @@ import ckptd
 PACKAGE = Path(ckptd.__file__).parent
 LAYERS = [
     {"errors", "units", "model"},
-    {"policy", "formats", "render", "worldfile"},
-    {"config", "logs", "beneath"},
-    {"scan", "disk", "procs", "ledger", "trash"},
+    {"policy", "formats", "render", "worldfile", "mounts"},
+    {"config", "logs", "beneath", "places", "advice", "simulation"},
+    {"scan", "disk", "quota", "procs", "ledger", "trash"},
     {"observe"},
-    {"actions", "audit"},
+    {"actions", "audit", "status"},
     {"watch"},
-    {"notice"},
+    {"notice", "check", "install"},
+    {"notify", "prometheus"},
     {"daemon", "demo"},
     {"cli"},
     {"__main__"},
@@ -29,9 +30,24 @@ DOORS = {
     "sdnotify": {"daemon"},
     "sqlite3": {"ledger"},
     "yaml": {"cli"},
-    "ctypes": {"beneath", "watch", "disk"},
+    "rich": {"cli"},
+    "argcomplete": {"cli"},
+    "plotext": {"cli"},
+    "apprise": {"notify"},
+    "prometheus_client": {"prometheus"},
+    "ctypes": {"beneath", "watch", "quota"},
 }
-PURE = {"errors", "units", "model", "policy", "formats", "render", "worldfile"}
+PURE = {
+    "errors",
+    "units",
+    "model",
+    "policy",
+    "formats",
+    "render",
+    "worldfile",
+    "advice",
+    "simulation",
+}
 EFFECTS = {"os", "pathlib", "time", "subprocess", "shutil", "socket", "logging", "threading"}
 
 

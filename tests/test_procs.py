@@ -112,6 +112,58 @@ def test_hostile_command_lines_name_nothing(run):
         assert uses(run, pid) == []
 
 
+@contextmanager
+def zombie():
+    """The pid of a process that has ended and was not waited for: links of it lead nowhere."""
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        yield child.pid
+    finally:
+        child.wait()
+
+
+@pytest.mark.parametrize("argument", ["{link}", "{link}/", "{link}/x", "x/../{link}/../{link}"])
+def test_a_link_that_cannot_be_read_hides_nobody(run, argument):
+    """There when it was looked at and gone, or not to be read, a moment later."""
+    with zombie() as dead:
+        link = f"/proc/{dead}/exe"
+        assert os.path.islink(link)
+        with pytest.raises(OSError, match="No such file"):
+            os.readlink(link)
+        (run.parent / "link").symlink_to(link)
+        given = [argument.format(link=named) for named in (link, "link")]
+        with process(*given, "out/checkpoint-5", cwd=run.parent) as pid:
+            assert uses(run / "checkpoint-5", pid) == [("named", pid)]
+            assert ("named", pid) in uses(run.parent / "link", pid)
+
+
+def test_links_that_lead_on_for_ever_hide_nobody(run):
+    chain = run.parent / "chain"
+    chain.mkdir()
+    for number in range(sys.getrecursionlimit() + 10):
+        (chain / f"{number}").symlink_to(f"{number + 1}")
+    (run.parent / "loop").symlink_to("loop")
+    with process("chain/0/x", "loop/x", "out/checkpoint-5", cwd=run.parent) as pid:
+        assert uses(run / "checkpoint-5", pid) == [("named", pid)]
+
+
+def test_a_link_that_becomes_a_directory_meanwhile_hides_nobody(run):
+    """A trainer swaps `latest` while it is looked at."""
+    swap = (
+        "import os, sys, threading\n"
+        "def swap():\n"
+        "    while True:\n"
+        "        os.symlink('out', 'made'); os.replace('made', 'latest')\n"
+        "        os.unlink('latest'); os.mkdir('latest'); os.rmdir('latest')\n"
+        "threading.Thread(target=swap, daemon=True).start()\n"
+    )
+    named = [f"latest/{number}/x" for number in range(1000)]
+    with process(*named, "out/checkpoint-5", code=swap, cwd=run.parent) as pid:
+        for _ in range(20):
+            assert ("named", pid) in uses(run / "checkpoint-5", pid)
+
+
 def test_names_that_are_no_utf8_or_have_a_newline_are_found(run):
     strange = run / os.fsdecode(b"checkpoint-\xff\n7")
     strange.mkdir()
@@ -234,13 +286,34 @@ def test_ancestors_are_found():
     assert os.getpid() not in procs.ancestors()
 
 
-def test_giving_way_lowers_the_io_priority():
-    program = (
-        "from ckptd import procs; procs.give_way(); import psutil; print(psutil.Process().ionice())"
-    )
-    told = subprocess.check_output([sys.executable, "-c", program], text=True)
-    assert "IOPRIO_CLASS_BE" in told
-    assert "value=7" in told
+def test_giving_way_lowers_the_io_priority_of_its_thread_and_of_those_it_starts():
+    program = """
+import psutil, threading
+from ckptd import procs
+
+def tell():
+    print(psutil.Process(threading.get_native_id()).ionice())
+
+def acting():
+    procs.give_way()
+    tell()
+    start(tell)
+
+def start(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+start(acting)
+tell()
+"""
+    acting, started, main = subprocess.check_output(
+        [sys.executable, "-c", program], text=True
+    ).splitlines()
+    assert "IOPRIO_CLASS_BE" in acting
+    assert "value=7" in acting
+    assert started == acting
+    assert "value=7" not in main  # of which COMMAND is a child
 
 
 def test_a_look_leaves_no_descriptor_open(run):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from textwrap import dedent
 
 import pytest
-from builders import GIB, ck, disk, plan_of, run, series, trashed, verdict_on, world
+from builders import GIB, NOW, ck, disk, lost, plan_of, run, series, trashed, verdict_on, world
 
 from ckptd.model import (
     FIRST_MOMENT,
@@ -15,6 +15,7 @@ from ckptd.model import (
     Action,
     ActionKind,
     Outcome,
+    Outlook,
     Plan,
     Reason,
     Relief,
@@ -26,9 +27,16 @@ from ckptd.model import (
 from ckptd.policy import KeepBest, KeepLast, Policy
 from ckptd.render import (
     dumps,
+    lay_out,
+    not_adopted_text,
     outcome_text,
+    outlook_json,
+    overview,
     plan_json,
     plan_text,
+    report_json,
+    report_of,
+    told_outlook,
     trash_json,
     trash_text,
     verdict_json,
@@ -106,9 +114,10 @@ def test_a_full_disk_says_what_it_needs_and_what_is_in_the_way():
         To let go of: 2 checkpoints, 5.0 GiB.
           All at once and for good; the trash would free no space.
         /data is 99.0 % used (hard) and must gain 19.0 GiB.
-          Short by 14.0 GiB: nothing more may be let go of there.
-          1.0 GiB in 1 run not adopted; see ckptd adopt.
-        """)
+          Short by 14.0 GiB: of what is left there ckptd may let nothing go.
+          Saves fail once it is full, at this rate in 1 h. Free 14.0 GiB by hand, or move what can lie elsewhere.
+          1.0 GiB in 1 run not adopted; ckptd adopt PATH puts it under care.
+        """)  # noqa: E501 - a long sentence; a terminal wraps it
 
 
 def test_what_only_a_full_disk_costs_says_so_beside_its_name():
@@ -134,11 +143,30 @@ def test_nothing_to_do_and_nothing_found_are_different_sentences():
     assert plan_text(plan_of(world()), width=80) == "No checkpoint was found."
 
 
+def test_a_plan_ends_with_what_is_not_adopted_and_the_way_in():
+    more = run(ck(1), ck(2), path="/data/older", adopted=False)
+    assert not_adopted_text([A_RUN, OLD, more]) == (
+        "3.0 GiB in 2 runs not adopted; ckptd adopt PATH puts them under care"
+    )
+    assert not_adopted_text([A_RUN]) == ""
+    shown = plan_text(plan_of(world(A_RUN, OLD, more)), width=80)
+    assert shown.endswith(f"\n{not_adopted_text([OLD, more])}.")
+    assert "1 run not adopted; ckptd adopt PATH puts it under care" in not_adopted_text([OLD])
+
+
+def test_chinese_names_take_two_columns_and_stay_aligned():
+    names = ("检查点-1", "checkpoint-2")
+    lines = plan_text(
+        plan_of(world(run(*[ck(n, name=name) for n, name in enumerate(names)]))), width=120
+    ).splitlines()
+    assert lines[1].index("1.0 GiB") + 3 == lines[2].index("1.0 GiB")
+
+
 def test_what_could_not_be_seen_and_what_only_looks_alike_are_told_apart():
-    lost = Unreadable("/data/x", "Permission denied")
+    unseen = Unreadable("/data/x", "Permission denied")
     link = Unreadable("/data/checkpoint-1", "a symbolic link", passed_over=True)
 
-    assert plan_text(plan_of(world(unreadable=(link, lost))), width=80) == text("""
+    assert plan_text(plan_of(world(unreadable=(link, unseen))), width=80) == text("""
         No checkpoint was found.
 
         Could not be seen, so nothing is concluded there:
@@ -157,9 +185,9 @@ def test_no_name_steers_the_terminal():
 
     shown = [
         plan_text(plan, width=80),
-        verdict_text(plan.verdicts[0], plan.runs[0]),
+        verdict_text(plan.verdicts[0], Outlook(None, NASTY)),
         outcome_text(failed),
-        trash_text(item),
+        trash_text(item, Outlook(None, NASTY)),
     ]
 
     for line in "\n".join(shown).split("\n"):
@@ -170,21 +198,23 @@ def test_no_name_steers_the_terminal():
 def test_why_tells_every_reason_and_when_it_would_go():
     plan = plan_of(world(A_RUN), KEEP_TWO)
 
-    assert verdict_text(verdict_on(plan, "checkpoint-200"), plan.runs[0]) == text("""
+    outlook = Outlook(1500.0, "It goes after 1 more save, in about 25 min.")
+    assert verdict_text(verdict_on(plan, "checkpoint-200"), outlook) == text("""
         /data/a/checkpoint-200
           step 200, 1.0 GiB, saved 2026-01-02 02:04:05 UTC
           complete: trainer_state.json is the newest file
           firm, so keep:
             + keep_last: 2nd newest; keep_last is 2
             - keep_best: 2nd best by eval_loss (0.4, lower is better); keep_best is 1
-          It stays: keep_last keeps it until 1 newer complete checkpoint is there.
+          It goes after 1 more save, in about 25 min.
         """)
+    assert outlook_json(outlook) == {"when_seconds": 1500.0, "text": outlook.text}
 
 
 @pytest.mark.parametrize(
     ("name", "policy", "said"),
     [
-        ("checkpoint-50", KEEP_TWO, "It goes with the next apply or watch, once 1.5 s of calm"),
+        ("checkpoint-50", KEEP_TWO, "It goes as soon as it may."),
         ("checkpoint-250", KEEP_TWO, "newest keeps it until a newer save is complete"),
         ("checkpoint-250", KEEP_TWO, "keep_last keeps it until 2 newer complete checkpoints are"),
         ("checkpoint-100", KEEP_TWO, "keep_best keeps it until 1 better complete checkpoint is"),
@@ -197,7 +227,8 @@ def test_why_tells_every_reason_and_when_it_would_go():
 def test_each_keeper_says_until_when(name, policy, said):
     plan = plan_of(world(A_RUN), policy)
 
-    assert said in verdict_text(verdict_on(plan, name), plan.runs[0])
+    verdict = verdict_json(verdict_on(plan, name))
+    assert said in told_outlook(verdict, report_of(report_json(plan, world(A_RUN)))).text
 
 
 @pytest.mark.parametrize(
@@ -219,11 +250,65 @@ def test_an_outcome_is_one_line(outcome, said):
 
 
 def test_trash_tells_how_it_comes_back():
-    assert trash_text(trashed(7, reason="3rd newest; keep_last is 2")) == text("""
+    item, outlook = trashed(7, reason="3rd newest; keep_last is 2"), Outlook(9.0, "In 9 s.")
+    assert trash_text(item, outlook) == text("""
         /data/a/checkpoint-7 is in the trash since 2026-01-02 02:54:05 UTC
           evict: 3rd newest; keep_last is 2
           1.0 GiB; ckptd restore id-7 brings it back
+          In 9 s.
         """)
+
+
+# --- status ------------------------------------------------------------------------------
+
+
+def shown(here, *, width=200, **policies):
+    report = report_of(report_json(plan_of(here, **policies), here))
+    return lay_out(overview(report, NOW), width=width).splitlines()
+
+
+def test_status_says_what_is_for_the_next_saves_and_when_a_disk_is_full():
+    mine = run(*series(*range(1, 11), every="10min"), live=True)
+    wild = run(*series(1, 2, every="10min"), path="/data/b", adopted=False)
+
+    assert shown(world(mine, wild, used=70))[1].rstrip() == (
+        "/data  70.0 %  30.0 GiB  ok, 4.0 GiB for the next saves, full in 2.5 h if nothing goes,"
+        " in 6 h even if all goes that may"
+    )
+    assert shown(world(run(*series(1), saves=())))[1].split()[-1] == "ok"
+
+
+def test_status_says_which_inodes_lack():
+    few = disk(10, inodes_total=1000, inodes_free=50)
+
+    line = shown(world(run(*series(1, 2)), filesystems=(few,)))[1]
+
+    assert "high, must gain 150 inodes, short by 150 inodes" in line
+
+
+def test_status_says_which_run_has_diverged_and_since_when():
+    there = run(ck(10, age="2h"), ck(30, age="1h", divergence=lost(25)))
+    suspected = run(ck(30, age="1h", divergence=lost(25, proven=False)), path="/data/b")
+
+    one, other = shown(world(there, suspected))[4:6]
+
+    assert "huggingface, diverged since step 25, adopted" in one
+    assert "diverged" not in other
+    (told, untold) = plan_json(plan_of(world(there, suspected)))["runs"]
+    assert told["diverged"] == {"what": "grad_norm", "value": "nan", "since": 25}
+    assert untold["diverged"] is None
+
+
+def test_status_reads_what_an_older_ckptd_wrote():
+    document = report_json(plan_of(world(run(*series(1)))), world())
+    for key in ("spent_in_seconds", "inodes_demand", "inodes_shortfall"):
+        del document["filesystems"][0][key]
+    del document["runs"][0]["diverged"]
+
+    report = report_of(document)
+
+    assert report.disks[0].spent_in_seconds is None
+    assert report.runs[0].diverged_since is None
 
 
 # --- JSON --------------------------------------------------------------------------------
@@ -258,6 +343,11 @@ def test_the_json_of_a_plan_is_the_documented_one():
                 "reserve": 0,
                 "shortfall": 0,
                 "full_in_seconds": None,
+                "spent_in_seconds": None,
+                "limit": None,
+                "inodes_demand": 0,
+                "inodes_shortfall": 0,
+                "in_the_way": [],
             }
         ],
         "runs": [
@@ -267,6 +357,7 @@ def test_the_json_of_a_plan_is_the_documented_one():
                 "adopted": True,
                 "live": False,
                 "finished": False,
+                "diverged": None,
                 "policy_from": ["a.toml"],
                 "next_save_bytes": 0,
                 "save_interval_seconds": None,

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from ckptd.units import (
     Share,
+    Span,
     parse_bytes,
     parse_duration,
     parse_mark,
     parse_share,
+    parse_span,
     show_bytes,
     show_duration,
     show_text,
@@ -53,6 +55,58 @@ def test_durations_have_units(text, seconds):
 def test_a_month_is_never_shorter_than_a_month():
     assert parse_duration("1month") == parse_duration("31d")
     assert parse_duration("1y") == parse_duration("366d")
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "shown"),
+    [
+        ("0s", Span(), "0s"),
+        ("6h", Span(seconds=21_600), "6h"),
+        ("90min", Span(seconds=5_400), "1h30min"),
+        ("1.5h", Span(seconds=5_400), "1h30min"),
+        ("500ms", Span(seconds=0.5), "0.5s"),
+        ("2w", Span(days=14), "14d"),
+        ("14month", Span(months=14), "1y2month"),
+        ("1y2month3d3h", Span(14, 3, 10_800), "1y2month3d3h"),
+        (" 1 month 14 d ", Span(1, 14), "1month14d"),
+    ],
+)
+def test_spans_keep_months_and_days_apart(text, span, shown):
+    assert parse_span(text) == span
+    assert str(span) == shown
+    assert parse_span(shown) == span
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not a span"),
+        ("6", "is not a span"),
+        ("h", "is not a span"),
+        ("-1h", "is not a span"),
+        ("1fortnight", "is not a span"),
+        ("6h,", "is not a span"),
+        ("1m", "minutes or months; write min or month"),
+        ("1y2m", "minutes or months; write min or month"),
+        ("1.5d", "write whole ones"),
+        ("1h1h", "gives h twice"),
+        ("1003y", "longer than 1000 years"),
+        ("999999999999999d", "longer than 1000 years"),
+    ],
+)
+def test_a_span_that_means_nothing_gets_one_sentence(text, said):
+    with pytest.raises(ValueError, match=said):
+        parse_span(text)
+
+
+@given(st.integers(0, 9_999), st.integers(0, 9_999), st.integers(0, 10**9))
+def test_a_span_reads_back_as_it_is_shown(months, days, milliseconds):
+    span = Span(months, days, milliseconds / 1000)
+
+    back = parse_span(str(span))
+
+    assert (back.months, back.days) == (months, days)
+    assert math.isclose(back.seconds, span.seconds, abs_tol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["5m", "5 m", " 5m"])

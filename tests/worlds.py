@@ -3,11 +3,20 @@
 from dataclasses import replace
 from random import Random
 
-from builders import GIB, ck, disk, run, trashed
+from builders import GIB, ck, disk, lost, run, trashed
 from hypothesis import strategies as st
 
 from ckptd.model import BestMetric, Use, World
-from ckptd.policy import KeepBest, KeepEverySteps, KeepLast, Policy
+from ckptd.policy import (
+    KeepBest,
+    KeepEverySteps,
+    KeepLast,
+    KeepPeriods,
+    KeepWithin,
+    Levels,
+    Policy,
+)
+from ckptd.units import Span
 
 PLACES = ["/data", "/scratch"]
 PATHS = ["/data/a", "/data/b", "/scratch/c"]
@@ -32,7 +41,9 @@ class Dice:
         return next(self._bytes) % sides
 
 
-AGES = [*range(0, 18_000, 600), -30, -7200, -86_400 * 365]
+DAY = 86_400
+AGES = [*range(0, 18_000, 600), *(DAY * days for days in (1, 2, 9, 40, 400)), -30, -7200]
+AGES += [-DAY * 365]
 USES = [*[()] * 18, (Use("open", 1, "python"),), (Use("named", 2, "python"),)]
 
 
@@ -49,6 +60,7 @@ def a_checkpoint(dice, number, writing):
         recorded_best=dice.pick(*[None] * 20, *(f"checkpoint-{n}" for n in range(7))),
         uses=dice.pick(*USES),
         foreign=dice.pick(*[()] * 15, ("notes.md",)),
+        divergence=dice.pick(*[None] * 6, lost(3), lost(7, finite_at=4), lost(5, proven=False)),
     )
 
 
@@ -61,6 +73,7 @@ def a_run(dice, path):
         adopted=not dice.rarely(),
         trusted=not dice.rarely(),
         live=dice.pick(False, True),
+        finished=dice.pick(False, False, True),
         calm=dice.pick(0.0, 1.5),
         trainer_limit=dice.pick(None, None, 1, 2, 3, 4),
         pointers=dice.pick({}, {}, {}, {"latest": "checkpoint-1"}),
@@ -96,8 +109,8 @@ def a_world(data):
     )
 
 
-def with_used(world, used, **fields):
-    disks = tuple(disk(used, path=fs.path, **fields) for fs in world.filesystems)
+def with_used(world, used, total=100 * GIB):
+    disks = tuple(disk(used, total, path=fs.path) for fs in world.filesystems)
     return replace(world, filesystems=disks)
 
 
@@ -109,6 +122,10 @@ rules = st.sampled_from(
         *(KeepBest(count, metric) for count in (1, 3) for metric in (None, "eval_los")),
         KeepBest(2, "eval_loss", "min"),
         *(KeepEverySteps(steps) for steps in (2, 5, 7)),
+        *(KeepWithin(span) for span in (Span(seconds=3600), Span(days=2), Span(months=1))),
+        *(KeepPeriods("hourly", count) for count in (1, 2, None)),
+        *(KeepPeriods("daily", count) for count in (2, 9)),
+        *(KeepPeriods(period, 1) for period in ("weekly", "monthly", "yearly")),
     ]
 )
 rule_sets = st.sampled_from([0, 1, 1, 1, 2, 2]).flatmap(lambda size: st.tuples(*[rules] * size))
@@ -116,6 +133,7 @@ policies = st.builds(
     Policy,
     rules=rule_sets,
     firm=rule_sets,
+    finished=st.none() | st.none() | st.builds(Levels, rule_sets, rule_sets),
     pin=st.sampled_from([*[()] * 8, ("checkpoint-3",), ("*",)]),
     min_age=st.sampled_from([0.0, 0.0, 1800.0]),
     trash_for=st.sampled_from([3600.0, 0.0]),

@@ -6,102 +6,179 @@ the world changed since the plan was made, and nothing was touched.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
-from ckptd import disk, trash
+from ckptd import trash
+from ckptd.actions import removing
 from ckptd.actions import trash as acts
+from ckptd.actions.meter import Meter
+from ckptd.actions.planned import check_run
 from ckptd.actions.recorded import Tell, recorded
-from ckptd.errors import ActionError, CkptdError, CrossingError, LedgerError, RefusedError
+from ckptd.errors import (
+    ActionError,
+    CkptdError,
+    CrossingError,
+    LedgerError,
+    NoRoomError,
+    RefusedError,
+    UnansweredError,
+    UnreadableError,
+)
 from ckptd.ledger import Ledger, Record
-from ckptd.model import Action, ActionKind, Checkpoint, Outcome, Plan, Relief, Run, Standing
+from ckptd.model import (
+    Action,
+    ActionKind,
+    Checkpoint,
+    Outcome,
+    Plan,
+    Run,
+    Standing,
+)
+from ckptd.mounts import asked
 from ckptd.observe import Eyes
-from ckptd.policy import judge_run
-from ckptd.units import show_bytes
+from ckptd.policy import Policy, judge_run
+from ckptd.procs import Keeper
+from ckptd.units import show_bytes, show_duration
 
-# XFS hands unlinked blocks back in the background; within this time they are there.
-SPACE_COMES_WITHIN: Final = 3.0
-POLL_EVERY: Final = 0.05
+# Seconds that an intent may take to be on the disk before everything is looked at again.
+PROMPT: Final = 0.1
+# Seconds for which nothing more is taken where unlinking freed nothing.
+IN_VAIN: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Hands:
     """Everything that acting needs. `tell` hears each record once it is in the ledger.
 
-    A refusal is told once; the same one recurs at every look.
+    A refusal is told once; the same one recurs at every look. `vain`: until which monotonic time
+    nothing is taken for the sake of a filesystem, since taking freed nothing there.
     """
 
     eyes: Eyes
     ledger: Ledger
     tell: Tell
     refusals: set[tuple[str, str]] = field(default_factory=set)
+    vain: dict[str, float] = field(default_factory=dict)
 
     def execute(self, plan: Plan) -> Iterator[Outcome]:
         """The outcome of each action of *plan*, in order.
 
-        Under demand it measures after each purge and stops when the demand is met, since the
-        rest may no longer be needed, and also when no space came: something holds it, and
-        taking more would free no more.
+        Under demand it measures after each purge. Where the demand is met, what only demand asks
+        for is left, since it may no longer be needed; for a while also where no space came and
+        nobody is seen to keep it: taking more would free no more.
         """
-        demands = {need.filesystem.path: need for need in plan.filesystems if need.demand}
+        meters = {
+            need.filesystem.name: Meter(need, self.eyes.step)
+            for need in plan.filesystems
+            if need.pressed
+        }
+        done: set[str] = set()
         for action in plan.actions:
-            need = demands.get(action.filesystem)
-            free = disk.free_bytes(action.filesystem) if need else 0
+            place = action.filesystem
+            if action.pressed and (place in done or time.monotonic() < self.vain.get(place, 0.0)):
+                continue
+            self.eyes.step()
+            meter = meters.get(place)
+            if meter and not _starts(meter):
+                done.add(place)
+                continue
             outcome = self.carry_out(action)
             yield outcome
-            if need and outcome.freed_bytes and not self._go_on(need, free, outcome):
-                return
+            if meter and outcome.freed_bytes and not self._goes_on(meter, outcome):
+                done.add(place)
 
-    def _go_on(self, need: Relief, free: int, outcome: Outcome) -> bool:
-        goal = need.filesystem.free + need.demand
-        # Half is enough to see that space came: others write meanwhile.
-        gained = _gained(need.filesystem.path, free, outcome.freed_bytes // 2)
-        if gained < outcome.freed_bytes // 2:
-            record = _not_come_free(outcome, gained)
+    def _goes_on(self, meter: Meter, outcome: Outcome) -> bool:
+        try:
+            return self._go_on(meter, outcome)
+        except UnansweredError:
+            return False
+
+    def _go_on(self, meter: Meter, outcome: Outcome) -> bool:
+        """Whether the demand is not met yet, and taking more would help."""
+        kept_back, keepers = meter.kept_back(outcome.freed_bytes)
+        if kept_back > outcome.freed_bytes // 2:
+            record = _not_come_free(outcome, kept_back, keepers)
             self.ledger.note(record)
             self.tell(record)
-            return False
-        return free + gained < goal
+            if not keepers:
+                self.vain[meter.need.filesystem.name] = time.monotonic() + IN_VAIN
+        return bool(keepers or not kept_back) and not meter.is_met
 
     def carry_out(self, action: Action) -> Outcome:
         """Does *action* if a new look still says so."""
-        if action.kind is ActionKind.PURGE:
-            return self._purge(action)
         try:
-            run, checkpoint = self._look_again(action)
+            return self._carried_out(action)
+        except UnansweredError as error:
+            return self._refused(action, error)
+
+    def _carried_out(self, action: Action) -> Outcome:
+        if action.kind is ActionKind.PURGE:
+            reason = self._stays(action)
+            return self._refused(action, RefusedError(reason)) if reason else self._purge(action)
+        try:
+            run, checkpoint, policy = self._look_again(action)
         except CkptdError as error:
             return self._refused(action, error)
-        return self._let_go(action, run, checkpoint)
+        return self._let_go(action, run, checkpoint, policy)
 
     # --- looking again -------------------------------------------------------------------
 
-    def _look_again(self, action: Action) -> tuple[Run, Checkpoint]:
-        """The run and checkpoint as they are now; RefusedError when the verdict has changed."""
+    def _look_again(self, action: Action) -> tuple[Run, Checkpoint, Policy]:
+        """What there is now, and the policy on it; RefusedError when the verdict has changed."""
         planned = action.checkpoint
-        run = self.eyes.look_at(action.run) if action.run else None
-        if run is None or planned is None:
-            raise RefusedError("its run is gone or cannot be read")
-        if run.calm and not action.pressed:
-            raise RefusedError("a save has just been completed in its run")
-        policy = self.eyes.settings.policies.of(run.path)
-        judged = judge_run(run, policy, datetime.now(UTC), demand=action.pressed)
+        seen = self._see(action.run) if action.run else None
+        if seen is None or planned is None:
+            raise RefusedError("its run is gone or no longer a run, so nothing is left to do")
+        run, policy = seen
+        if action.urgent and run.breathing:
+            time.sleep(run.breathing)
+            run, policy = self._see(run) or seen
+        if run.breathing if action.urgent else run.calm:
+            raise RefusedError("a save of its run was completed a moment ago, so it stays for now")
+        judged = judge_run(run, policy, datetime.now(UTC), demand=action.urgent)
         verdict = next((v for v in judged.verdicts if v.checkpoint.name == planned.name), None)
+        if verdict is None and os.path.lexists(planned.path):
+            raise RefusedError("something else lies in its place by now, which is left alone")
         if verdict is None:
-            raise RefusedError("it is gone")
-        if verdict.checkpoint.identity != planned.identity:
-            raise RefusedError("it changed since the plan was made")
-        allowed = {Standing.SURPLUS, Standing.SOFT} if action.pressed else {Standing.SURPLUS}
-        if verdict.standing not in allowed or (
-            verdict.standing is Standing.SURPLUS and verdict.action is not action.kind
-        ):
-            raise RefusedError(verdict.reasons[0].text)
-        return run, verdict.checkpoint
+            raise RefusedError(
+                "its trainer or a person was first: it is gone, nothing is left to do"
+            )
+        if not planned.identity.is_untouched(verdict.checkpoint.identity):
+            raise RefusedError("it changed since the plan was made, so it stays")
+        may_go = action.pressed and verdict.standing is Standing.SOFT
+        if verdict.action is not action.kind and not may_go:
+            raise RefusedError(f"it stays: {verdict.reasons[0].text}")
+        return run, verdict.checkpoint, policy
 
-    def _refused(self, action: Action, error: CkptdError) -> Outcome:
-        record = _record(action, "refuse", outcome="failed", error=str(error))
+    def _see(self, run: Run) -> tuple[Run, Policy] | None:
+        """As `Eyes.look_at`; what could be seen for the plan and cannot now has changed."""
+        try:
+            return self.eyes.look_at(run)
+        except UnreadableError as error:
+            raise RefusedError(f"{error}, so nothing in it is touched") from error
+
+    def _stays(self, action: Action) -> str | None:
+        """Why what lies in the trash stays there, by the policy of this moment."""
+        if action.item is None:
+            return None
+        policy = self.eyes.policy_of(action.item)
+        spent = (datetime.now(UTC) - action.item.trashed_at).total_seconds()
+        if policy.frozen:
+            return policy.frozen
+        if not action.pressed and spent < policy.trash_for:
+            return f"trash_for is {show_duration(policy.trash_for)} by now"
+        return None
+
+    def _refused(self, action: Action, error: CkptdError, *, stuck: bool = False) -> Outcome:
+        """*stuck*: time does not mend it, a person must."""
+        failed = stuck or not isinstance(error, RefusedError)
+        record = _record(action, "refuse", outcome="failed" if failed else "done", error=str(error))
         if (action.path, str(error)) not in self.refusals:
             self.refusals.add((action.path, str(error)))
             self.ledger.note(record)
@@ -110,15 +187,18 @@ class Hands:
 
     # --- acts ----------------------------------------------------------------------------
 
-    def _let_go(self, action: Action, run: Run, checkpoint: Checkpoint) -> Outcome:
+    def _let_go(self, action: Action, run: Run, checkpoint: Checkpoint, policy: Policy) -> Outcome:
         record = _record(action, action.kind.value)
+        try:
+            check_run(run)
+        except RefusedError as error:
+            return self._refused(action, error)
         try:
             place = self._place(run)
         except RefusedError as error:
             if action.purge_now:
-                return self._recorded(action, record, lambda: acts.remove(run, checkpoint))
-            return self._refused(action, error)
-        policy = self.eyes.settings.policies.of(run.path)
+                return self._remove(action, run, checkpoint)
+            return self._refused(action, error, stuck=True)
         details = {
             "place": place,
             "space_in": 0.0 if action.purge_now else policy.trash_for,
@@ -126,37 +206,90 @@ class Hands:
             "weights_whole": checkpoint.weights_whole,
         }
         record = replace(record, details=details)
-        moved = self._recorded(action, record, lambda: _move(action, run, checkpoint, record))
+        try:
+            act = self._still(action, lambda: _move(action, run, checkpoint, record))
+            moved = self._recorded(action, record, act, moving=True)
+        except (CrossingError, NoRoomError) as error:
+            # An overlay's lower layer, another project quota, a disk too full for a trash: what
+            # may not stay there is unlinked in its run, an act of its own in the history.
+            if action.purge_now:
+                return self._remove(action, run, checkpoint)
+            refused = isinstance(error, RefusedError)
+            return Outcome(action, ok=False, error=str(error), id=record.id, refused=refused)
         return self._emptied(moved, place) if moved.ok and action.purge_now else moved
+
+    def _remove(self, action: Action, run: Run, checkpoint: Checkpoint) -> Outcome:
+        record = _record(action, action.kind.value, details={"content": checkpoint.identity.digest})
+        try:
+            act = self._still(action, lambda: removing.remove(run, checkpoint, id=record.id))
+            return self._recorded(action, record, act)
+        except CrossingError as error:
+            return Outcome(action, ok=False, error=str(error), id=record.id, refused=True)
+
+    def _still(self, action: Action, act: Callable[[], int]) -> Callable[[], int]:
+        """*act*, after another look where the disk was long in taking the intent.
+
+        Who resumes names a save long before opening it, which only a look at all processes shows.
+        """
+        looked = time.monotonic()
+
+        def still_so() -> int:
+            if time.monotonic() - looked > PROMPT:
+                self._look_again(action)
+            return act()
+
+        return still_so
 
     def _emptied(self, moved: Outcome, place: str) -> Outcome:
         """What was moved into the trash of *place* purged as well: only that frees space."""
-        item = trash.find(place, moved.id or "")
+        item = asked(place, lambda: trash.find(place, moved.id or ""), self.eyes.step)
         if item is None:
             return moved
         purged = self._purge(replace(moved.action, kind=ActionKind.PURGE, item=item))
         return replace(moved, freed_bytes=purged.freed_bytes, error=purged.error)
 
     def _place(self, run: Run) -> str:
-        return acts.find_place(run.path, run.watch, self.eyes.is_run)
+        find = partial(acts.find_place, run.path, run.watch, self.eyes.is_run)
+        return asked(run.path, find, self.eyes.step)
 
     def _purge(self, action: Action) -> Outcome:
         item = action.item
         if item is None:
             raise ActionError(f"{action.path} is not in the trash")
         record = _record(action, "purge", details={"item": item.id, "place": item.place})
-        return self._recorded(action, record, lambda: acts.purge(item))
+        return self._recorded(action, record, lambda: acts.purge(item, self.eyes.step))
 
-    def _recorded(self, action: Action, record: Record, act: Callable[[], int]) -> Outcome:
-        """The outcome of *act*, which returns the bytes it freed."""
+    def _recorded(
+        self, action: Action, record: Record, act: Callable[[], int], *, moving: bool = False
+    ) -> Outcome:
+        """The outcome of *act*, which returns the bytes it freed.
+
+        Of *moving*, raises what unlinking would get round: CrossingError, NoRoomError.
+        """
         try:
-            freed = recorded(self.ledger, self.tell, record, act)
+            freed = recorded(self.ledger, self.tell, record, act, _place_of(action), self.eyes.step)
         except LedgerError as error:
             return self._refused(action, error)
         except (CkptdError, OSError) as error:
+            if moving and isinstance(error, CrossingError | NoRoomError):
+                raise
             refused = isinstance(error, RefusedError)
             return Outcome(action, ok=False, error=str(error), id=record.id, refused=refused)
         return Outcome(action, ok=True, freed_bytes=freed, id=record.id)
+
+
+def _starts(meter: Meter) -> bool:
+    """Whether the filesystem of the demand says what is free there."""
+    try:
+        meter.start()
+    except UnansweredError:
+        return False
+    return True
+
+
+def _place_of(action: Action) -> str:
+    """Where an act touches a filesystem."""
+    return action.item.place if action.item else action.path
 
 
 def _record(
@@ -185,40 +318,24 @@ def _record(
 
 
 def _move(action: Action, run: Run, checkpoint: Checkpoint, record: Record) -> int:
-    """Into the trash, which frees nothing: 0 bytes.
-
-    What may not stay there is unlinked where it lies, if it cannot be moved (an overlay's lower
-    layer, another project quota).
-    """
-    try:
-        acts.move_in(
-            run,
-            checkpoint,
-            action.kind,
-            id=record.id,
-            place=record.details["place"],
-            reason=record.reason,
-            now=datetime.now(UTC),
-        )
-    except CrossingError:
-        if not action.purge_now:
-            raise
-        return acts.remove(run, checkpoint)
+    """Into the trash, which frees nothing: 0 bytes."""
+    acts.move_in(
+        run,
+        checkpoint,
+        action.kind,
+        id=record.id,
+        place=record.details["place"],
+        reason=record.reason,
+        now=datetime.now(UTC),
+        trash_for=record.details["space_in"],
+        passing=action.purge_now,
+    )
     return 0
 
 
-def _not_come_free(outcome: Outcome, gained: int) -> Record:
-    missing = show_bytes(outcome.freed_bytes - gained)
-    text = f"{missing} were unlinked and did not come free: held open, or written again as fast"
+def _not_come_free(outcome: Outcome, kept_back: int, keepers: Sequence[Keeper]) -> Record:
+    held = (f"{k.who} has {show_bytes(k.bytes)} of deleted files open" for k in keepers[:3])
+    why = "; ".join(held) or "a snapshot or another machine may keep them"
+    text = f"{show_bytes(kept_back)} were unlinked and do not come free: {why}"
     record = _record(outcome.action, "shortfall", outcome="done")
     return replace(record, reason=text, rule="pressure")
-
-
-def _gained(filesystem: str, before: int, wanted: int) -> int:
-    """Bytes that came free; a moment is waited for *wanted* of them, which may come late."""
-    until = time.monotonic() + SPACE_COMES_WITHIN
-    while True:
-        gained = disk.free_bytes(filesystem) - before
-        if gained >= wanted or time.monotonic() >= until:
-            return gained
-        time.sleep(POLL_EVERY)

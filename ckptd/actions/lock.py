@@ -1,4 +1,8 @@
-"""One ckptd acts on a watch: a lock in its trash directory, on the watch's own filesystem."""
+"""One ckptd acts on a watch: a lock in its trash directory, on the watch's own filesystem.
+
+Each user has a lock file of their own there, since one that anybody may make and hold would stop
+everybody's ckptd. Whose hold counts: root's, one's own, and that of whom the place belongs to.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,23 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from ckptd import beneath
 from ckptd.actions.place import find_place, open_trash
-from ckptd.errors import RefusedError
+from ckptd.errors import RefusedError, UnansweredError, UnreadableError
+from ckptd.model import TRASH
+from ckptd.mounts import asked
 from ckptd.trash import opened
 
 FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-# Another user's lock cannot be opened, but somebody made it: that one acts.
-HELD: Final = (errno.EWOULDBLOCK, errno.EACCES, errno.EPERM)
+# proc_locks(5): number, kind, ..., pid, device:inode. Held by a process that we cannot ask.
+_FLOCK: Final = re.compile(r"^\d+: FLOCK .* [0-9a-f]+:[0-9a-f]+:(\d+) ", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -36,16 +45,23 @@ class Locks:
         if watch in self._held:
             return True
         try:
-            place = find_place(watch, watch, is_run) if is_run(watch) else watch
-            trash_fd = _open_trash(place)
+            trash_fd = open_trash_of(place_of(watch, is_run))
         except (RefusedError, OSError):
             return True
         with opened(trash_fd):
             try:
-                fd = _locked(_name(watch), trash_fd)
+                fd = _locked(_name(watch, os.geteuid()), trash_fd)
             except OSError as error:
-                return error.errno not in HELD or not _lies_in(trash_fd, _name(watch))
-        self._held[watch] = fd
+                # A file of ours that others hold is another ckptd of ours; else none can be made.
+                fd, mine = -1, error.errno == errno.EWOULDBLOCK
+            else:
+                mine = False
+            if mine or any(_held_by(uid, watch, trash_fd) for uid in _others(watch)):
+                if fd >= 0:
+                    os.close(fd)
+                return False
+        if fd >= 0:
+            self._held[watch] = fd
         return True
 
     def take_run(self, run: str) -> bool:
@@ -65,33 +81,66 @@ class Locks:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._held[key] = os.dup(fd)
         except OSError as error:
-            return error.errno != errno.EWOULDBLOCK
+            return error.errno != errno.EWOULDBLOCK or not _by_one_who_may(seen)
         finally:
             os.close(fd)
         return True
 
     def release(self) -> None:
         """Lets go of all of them."""
-        for fd in self._held.values():
-            os.close(fd)
-        self._held.clear()
+        held, self._held = self._held, {}
+        for place, fd in held.items():
+            with suppress(UnansweredError):  # its server is told as soon as it listens
+                asked(place if isinstance(place, str) else "/", partial(os.close, fd))
 
 
-def _open_trash(place: str) -> int:
+def is_held(watch: str, is_run: Callable[[str], bool]) -> bool | None:
+    """Whether a ckptd acts on *watch*; None where only its user can tell. Makes nothing.
+
+    The lock is asked for and given back at once: one that just starts stands by for a moment.
+    """
+    try:
+        with (
+            opened(beneath.open_directory(place_of(watch, is_run))) as place_fd,
+            opened(beneath.open_beneath(place_fd, TRASH)) as trash_fd,
+        ):
+            return any(_held_by(uid, watch, trash_fd) for uid in {os.geteuid(), *_others(watch)})
+    except (PermissionError, UnreadableError):
+        return None
+    except (OSError, RefusedError):
+        return False
+
+
+def place_of(watch: str, is_run: Callable[[str], bool]) -> str:
+    """The directory whose trash holds the lock of *watch*. RefusedError, OSError."""
+    return find_place(watch, watch, is_run) if is_run(watch) else watch
+
+
+def open_trash_of(place: str) -> int:
     with opened(beneath.open_directory(place)) as place_fd:
         seen = os.fstat(place_fd)
         return open_trash(place_fd, seen.st_uid, seen.st_gid)
 
 
-def _name(watch: str) -> str:
+def _name(watch: str, uid: int) -> str:
     """A lock of this watch alone: several runs beside each other share one trash."""
-    return f"{hashlib.blake2b(os.fsencode(watch), digest_size=8).hexdigest()}.lock"
+    return f"{hashlib.blake2b(os.fsencode(watch), digest_size=8).hexdigest()}-{uid}.lock"
+
+
+def _others(watch: str) -> set[int]:
+    """Whose ckptd may act on *watch* besides ours: root's, and that of its directory's owner."""
+    try:
+        return {0, os.stat(watch).st_uid} - {os.geteuid()}
+    except OSError:
+        return {0} - {os.geteuid()}
 
 
 def _locked(name: str, trash_fd: int) -> int:
-    """A descriptor of the lock *name* that holds it. OSError, one of HELD where another does."""
+    """A descriptor of our lock *name* that holds it. OSError, EWOULDBLOCK where another does."""
     fd = os.open(name, FLAGS, 0o600, dir_fd=trash_fd)
     try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "put there by somebody else", name)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(fd)
@@ -99,10 +148,46 @@ def _locked(name: str, trash_fd: int) -> int:
     return fd
 
 
-def _lies_in(trash_fd: int, name: str) -> bool:
-    """Whether somebody has made the lock *name*: else we may only not make one."""
+def _held_by(uid: int, watch: str, trash_fd: int) -> bool:
+    """Whether a process holds the lock of *uid*; one that died has left its file, and no lock."""
     try:
-        os.lstat(name, dir_fd=trash_fd)
+        seen = os.lstat(_name(watch, uid), dir_fd=trash_fd)
     except OSError:
         return False
-    return True
+    if seen.st_uid != uid:
+        return False
+    try:
+        with opened(beneath.open_file(trash_fd, _name(watch, uid))) as fd:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except PermissionError:
+        return str(seen.st_ino) in _FLOCK.findall(_locks())
+    except OSError:
+        return False
+    return False
+
+
+def _by_one_who_may(directory: os.stat_result) -> bool:
+    """Whether somebody who may act in the open *directory* holds its lock.
+
+    Whoever may read a directory can lock it, and would keep every ckptd out. A holder that does
+    not show (another host, another container) may be a ckptd.
+    """
+    lines = (line.split() for line in _locks().splitlines())
+    pids = [w[4] for w in lines if w[1] == "FLOCK" and w[5].endswith(f":{directory.st_ino}")]
+    owners = set()
+    for pid in pids:
+        try:
+            owners.add(os.stat(f"/proc/{pid}").st_uid)
+        except OSError:
+            return True
+    return not owners or not owners.isdisjoint({0, os.geteuid(), directory.st_uid})
+
+
+def _locks() -> str:
+    try:
+        with open("/proc/locks") as file:
+            return file.read()
+    except OSError:
+        return ""

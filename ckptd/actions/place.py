@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from ckptd import beneath
+from ckptd import beneath, formats
 from ckptd.errors import RefusedError
 from ckptd.model import TRASH
 from ckptd.trash import Shelf, opened, sound
@@ -32,6 +33,11 @@ def find_place(run: str, watch: str, is_run: Callable[[str], bool]) -> str:
     )
 
 
+def can_hold(place: str) -> bool:
+    """Whether the absolute *place* can hold the trash of its owner's runs below it. OSError."""
+    return _fits(place, os.stat(place))
+
+
 def _above(run: str, watch: str) -> Iterator[str]:
     if run.startswith(watch.rstrip("/") + "/"):
         yield watch
@@ -42,11 +48,11 @@ def _above(run: str, watch: str) -> Iterator[str]:
 
 def _fits(place: str, run: os.stat_result) -> bool:
     # Accelerate lists the directory `checkpoints` and dies of any name it does not know.
-    if os.path.basename(place) == "checkpoints":
+    if os.path.basename(place) == formats.STRICT:
         return False
     try:
         with opened(beneath.open_directory(place)) as fd:
-            if os.fstat(fd).st_dev != run.st_dev:
+            if os.fstat(fd).st_dev != run.st_dev or _is_taken(fd, run.st_uid):
                 return False
             if _may_write(fd, os.geteuid()):
                 return True
@@ -56,6 +62,27 @@ def _fits(place: str, run: os.stat_result) -> bool:
         if error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
             return False
         raise
+
+
+def _is_taken(place_fd: int, uid: int) -> bool:
+    """Whether somebody else has the trash of the place, or the shelf of *uid* in it, in hand.
+
+    Where many may write, whoever comes first may make them: what was moved in there would lie in
+    that one's power, who could not have touched it where it lay.
+    """
+    with suppress(FileNotFoundError), opened(beneath.open_beneath(place_fd, TRASH)) as trash_fd:
+        if not _may_hold(trash_fd, {0, uid, os.geteuid(), os.fstat(place_fd).st_uid}):
+            return True
+        with opened(beneath.open_beneath(trash_fd, str(uid))) as fd:
+            return not sound(fd, uid) and not _awaits(trash_fd, fd, uid)
+    return False
+
+
+def _may_hold(trash_fd: int, owners: set[int]) -> bool:
+    """Whether a trash is one of *owners*' and nobody can move another's shelf in it."""
+    seen = os.fstat(trash_fd)
+    open_to_all = seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return seen.st_uid in owners and bool(seen.st_mode & stat.S_ISVTX or not open_to_all)
 
 
 def _may_write(place_fd: int, uid: int) -> bool:
@@ -83,7 +110,8 @@ def shelf(place: str, uid: int, gid: int) -> Iterator[Shelf]:
         place_fd = open_ones.enter_context(opened(beneath.open_directory(place)))
         trash_fd = open_ones.enter_context(opened(open_trash(place_fd, uid, gid)))
         fd = open_ones.enter_context(opened(_own(trash_fd, uid, gid)))
-        if not sound(fd, uid):
+        owners = {0, uid, os.geteuid(), os.fstat(place_fd).st_uid}
+        if not _may_hold(trash_fd, owners) or not sound(fd, uid):
             path = show_text(f"{place}/{TRASH}/{uid}")
             raise RefusedError(f"{path} is not its owner's alone, so nothing is moved into it")
         yield Shelf(place, uid, gid, fd)
@@ -91,15 +119,17 @@ def shelf(place: str, uid: int, gid: int) -> Iterator[Shelf]:
 
 def open_trash(place_fd: int, uid: int, gid: int) -> int:
     """A descriptor of `.ckptd-trash` in the open place, made where it is missing. OSError."""
-    with suppress(FileNotFoundError):
-        return beneath.open_beneath(place_fd, TRASH)
-    # Whoever may make a directory in the place may make a shelf; the sticky bit keeps others' safe.
-    mode = 0o1755 | (os.fstat(place_fd).st_mode & 0o022)
-    _make(TRASH, place_fd, uid, gid)
-    fd = beneath.open_beneath(place_fd, TRASH)
-    if os.fstat(fd).st_uid in {os.geteuid(), uid}:
-        with beneath.as_owner(os.fstat(fd).st_uid, gid):
-            os.fchmod(fd, mode)
+    try:
+        fd = beneath.open_beneath(place_fd, TRASH)
+    except FileNotFoundError:
+        _make(TRASH, place_fd, uid, gid)
+        fd = beneath.open_beneath(place_fd, TRASH)
+    seen = os.fstat(fd)
+    # Without the bit it was made a moment ago, or by a ckptd that was killed at it.
+    if not seen.st_mode & stat.S_ISVTX and seen.st_uid in {os.geteuid(), uid}:
+        # Whoever may make a directory in the place may make a shelf; the bit keeps others' safe.
+        with beneath.as_owner(seen.st_uid, gid):
+            os.fchmod(fd, 0o1755 | (os.fstat(place_fd).st_mode & 0o022))
     return fd
 
 
@@ -116,25 +146,40 @@ def _make(name: str, dir_fd: int, uid: int, gid: int) -> None:
 def _own(trash_fd: int, uid: int, gid: int) -> int:
     name = str(uid)
     with suppress(FileNotFoundError):
-        return beneath.open_beneath(trash_fd, name)
+        return _given(trash_fd, beneath.open_beneath(trash_fd, name), uid, gid)
     try:
         with beneath.as_owner(uid, gid), suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=trash_fd)
     except PermissionError:
         if os.geteuid() != 0 or os.fstat(trash_fd).st_uid != 0:
             raise
-        _give(trash_fd, name, uid, gid)
-    return beneath.open_beneath(trash_fd, name)
-
-
-def _give(trash_fd: int, name: str, uid: int, gid: int) -> None:
-    """Make the shelf as root and hand it over: only root can write to this trash directory."""
-    os.mkdir(name, 0o700, dir_fd=trash_fd)
+        os.mkdir(name, 0o700, dir_fd=trash_fd)
     try:
-        os.chown(name, uid, gid, dir_fd=trash_fd, follow_symlinks=False)
+        return _given(trash_fd, beneath.open_beneath(trash_fd, name), uid, gid)
     except PermissionError:
         os.rmdir(name, dir_fd=trash_fd)
         raise
+
+
+def _given(trash_fd: int, fd: int, uid: int, gid: int) -> int:
+    """The shelf *fd*, handed over to its owner where root had to make it."""
+    if _awaits(trash_fd, fd, uid):
+        try:
+            os.fchown(fd, uid, gid)
+        except PermissionError:
+            os.close(fd)
+            raise
+    return fd
+
+
+def _awaits(trash_fd: int, fd: int, uid: int) -> bool:
+    """Whether root has made the shelf *fd* and not handed it over: a ckptd may be killed at it.
+
+    Only root can write to that trash directory, so nobody else has put it there.
+    """
+    above, here = os.fstat(trash_fd), os.fstat(fd)
+    by_root = above.st_uid == here.st_uid == os.geteuid() == 0 != uid
+    return by_root and not above.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 @contextmanager
@@ -142,4 +187,7 @@ def _refusing(run: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RefusedError(f"{show_text(run)} cannot be opened: {error.strerror}") from error
+        words = (error.strerror or str(error)).lower()
+        raise RefusedError(
+            f"{show_text(run)} cannot be opened ({words}), so nothing in it is touched"
+        ) from error

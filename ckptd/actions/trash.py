@@ -10,28 +10,31 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import Final
 
 from ckptd import beneath
 from ckptd.actions.place import find_place, shelf
-from ckptd.actions.planned import Planned, planned
-from ckptd.errors import ActionError, CrossingError, RefusedError
+from ckptd.actions.planned import Planned, look_once_more, planned
+from ckptd.errors import ActionError, CrossingError, NoRoomError, RefusedError
 from ckptd.model import TRASH, ActionKind, Checkpoint, Run, TrashItem
-from ckptd.trash import ID, PURGING, Shelf, find, items, opened, shelf_of, shelves, sidecar
+from ckptd.mounts import step
+from ckptd.trash import ID, PURGING, Shelf, find, items, listed, opened, shelf_of, shelves, sidecar
 from ckptd.units import show_text
 
 __all__ = [
+    "explained",
     "find",
     "find_place",
     "finish_purges",
+    "forget",
     "items",
     "move_in",
     "purge",
-    "remove",
     "restore",
+    "sync_after",
 ]
 
 # A sidecar without its item: an act that never moved anything. Younger ones may be under way.
@@ -49,15 +52,19 @@ def move_in(  # noqa: PLR0913 - one act, told whole
     place: str,
     reason: str,
     now: datetime,
+    trash_for: float = 0.0,
+    passing: bool = False,
 ) -> TrashItem:
     """Move *checkpoint* of *run* into the trash of *place* under *id* (16 lower-case letters).
 
+    *passing*: it is purged right after, so its sidecar need not outlast a power failure. The
+    ledger knows the item too, and each wait for the disk makes a trainer's own wait longer.
     RefusedError when it is no longer what was planned, not its run's owner's, or when the trash
     is on another filesystem; ActionError when the system says no. Then it lies where it lay.
     """
     if not ID.fullmatch(id):
         raise ActionError(f"{id!r} is no id of the trash")
-    with _explained(checkpoint.path, "moved into the trash"), planned(run, checkpoint) as found:
+    with explained(checkpoint.path, "moved into the trash"), planned(run, checkpoint) as found:
         item = TrashItem(
             id=id,
             place=place,
@@ -72,50 +79,44 @@ def move_in(  # noqa: PLR0913 - one act, told whole
             weights_whole=checkpoint.weights_whole,
             filesystem=run.filesystem,
             reason=reason,
+            trash_for=trash_for,
+            inodes=checkpoint.inodes,
         )
         with shelf(place, found.uid, found.gid) as here, found.as_owner():
-            _into(here, item, found, checkpoint)
+            _into(here, item, found, run, checkpoint, durable=not passing)
     return item
 
 
-def remove(run: Run, checkpoint: Checkpoint) -> int:
-    """Unlink *checkpoint* where it lies; the bytes that freed.
-
-    For `trash_for = "0s"` and for demand where no trash is possible: a trainer may see it half
-    gone. With a place, `move_in` and `purge` are better. Raises as `move_in` does.
-    """
-    with (
-        _explained(checkpoint.path, "unlinked"),
-        planned(run, checkpoint) as found,
-        found.as_owner(),
-    ):
-        freed = beneath.unlink_tree(
-            found.run_fd,
-            checkpoint.name,
-            device=checkpoint.identity.device,
-            inode=checkpoint.identity.inode,
-        )
-        _sync(found.run_fd)
-    return freed
-
-
-def purge(item: TrashItem) -> int:
-    """Unlink *item* for good; the bytes that freed.
+def purge(item: TrashItem, beat: Callable[[], None] = lambda: None) -> int:
+    """Unlink *item* for good; the bytes that freed. *beat* is called after each file.
 
     It is claimed by a rename first, so that a `restore` at the same moment gets all of it or
     nothing. RefusedError when it is no longer there, ActionError when the system says no.
     """
     with (
-        _explained(item.path, "purged"),
+        explained(item.path, "purged"),
         shelf_of(item) as here,
         beneath.as_owner(here.uid, here.gid),
     ):
+        step()
         try:
             beneath.rename_noreplace(here.fd, item.id, here.fd, item.id + PURGING)
         except FileNotFoundError:
-            if item.id + PURGING not in os.listdir(here.fd):
+            if not _lies_on(here, item.id + PURGING):
                 raise
-        return _finish(here, item.id)
+        return _finish(here, item.id, beat)
+
+
+def forget(place: str, id: str) -> None:  # noqa: A002 - as above
+    """Unlink the sidecar of *id* in *place* where no item lies beside it: its act is over.
+
+    Raises ActionError when the system says no.
+    """
+    with explained(f"{place}/{TRASH}", "cleared"):
+        for here in shelves(place):
+            with beneath.as_owner(here.uid, here.gid):
+                if ID.fullmatch(id) and not {id, id + PURGING} & set(os.listdir(here.fd)):
+                    _unlink_sidecar(here, id)
 
 
 def finish_purges(place: str) -> int:
@@ -124,10 +125,10 @@ def finish_purges(place: str) -> int:
     Raises ActionError when the system says no.
     """
     freed = 0
-    with _explained(f"{place}/{TRASH}", "purged"):
+    with explained(f"{place}/{TRASH}", "purged"):
         for here in shelves(place):
             with beneath.as_owner(here.uid, here.gid):
-                names = set(os.listdir(here.fd))
+                names = set(listed(here.fd))
                 for id_ in {n.removesuffix(PURGING) for n in names if n.endswith(PURGING)}:
                     freed += _finish(here, id_) if ID.fullmatch(id_) else 0
                 for id_ in {n.removesuffix(".json") for n in names if n.endswith(".json")} - names:
@@ -148,32 +149,36 @@ def restore(item: TrashItem, *, to: str | None = None) -> str:
         )
     home = item.run if to is None else os.path.realpath(to)
     target = os.path.join(home, item.name)
-    with _explained(item.path, "restored"), ExitStack() as open_ones:
+    with explained(item.path, "restored"), ExitStack() as open_ones:
         here = open_ones.enter_context(shelf_of(item))
-        home_fd = open_ones.enter_context(opened(_open_home(home)))
+        # The way to the run as well: a sidecar may name a place that its writer cannot reach.
         open_ones.enter_context(beneath.as_owner(here.uid, here.gid))
+        home_fd = open_ones.enter_context(opened(_open_home(home)))
         fd = open_ones.enter_context(opened(beneath.open_beneath(here.fd, item.id)))
         _pin_and_move(fd, (here.fd, item.id), (home_fd, item.name), target)
-        _unlink_sidecar(here, item.id)
-        _sync(home_fd)
-        _sync(here.fd)
+        with suppress(OSError):  # it is back; without an item its sidecar is cleared later
+            _unlink_sidecar(here, item.id)
+        sync_after(home_fd, here.fd)
     return target
 
 
 # --- moving ------------------------------------------------------------------------------
 
 
-def _into(here: Shelf, item: TrashItem, found: Planned, checkpoint: Checkpoint) -> None:
-    _write_sidecar(here, item)
+def _into(
+    here: Shelf, item: TrashItem, found: Planned, run: Run, checkpoint: Checkpoint, *, durable: bool
+) -> None:
+    _write_sidecar(here, item, durable=durable)
     try:
+        look_once_more(found, run, checkpoint)
+        step()
         _move(found.fd, (found.run_fd, checkpoint.name), (here.fd, item.id))
         _confirm(found, here, checkpoint, item.id)
     except BaseException:
-        if item.id not in os.listdir(here.fd):
+        if not _lies_on(here, item.id):
             _unlink_sidecar(here, item.id)
         raise
-    _sync(here.fd)
-    _sync(found.run_fd)
+    sync_after(here.fd, found.run_fd)
 
 
 def _move(fd: int, source: tuple[int, str], target: tuple[int, str]) -> None:
@@ -183,7 +188,8 @@ def _move(fd: int, source: tuple[int, str], target: tuple[int, str]) -> None:
         beneath.rename_noreplace(*source, *target)
     # Its `..` was rewritten, which some filesystems count as a change of the directory itself.
     if os.fstat(fd).st_mtime_ns != before.st_mtime_ns:
-        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+        with suppress(OSError):  # it has moved, whatever becomes of its times
+            os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _confirm(found: Planned, here: Shelf, checkpoint: Checkpoint, id_: str) -> None:
@@ -230,24 +236,36 @@ def _pin_and_move(fd: int, source: tuple[int, str], target: tuple[int, str], pat
 # --- a shelf's own files -----------------------------------------------------------------
 
 
-def _write_sidecar(here: Shelf, item: TrashItem) -> None:
-    """Make the sidecar durable. On a full disk it is left out: the ledger knows the item too."""
+def _write_sidecar(here: Shelf, item: TrashItem, *, durable: bool) -> None:
+    """On a full disk it is left out: the ledger knows the item too."""
     name = f"{item.id}.json"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with opened(os.open(name, flags, 0o600, dir_fd=here.fd)) as fd:
             _write_whole(fd, sidecar(item))
-        _sync(here.fd)
+            if durable:
+                os.fsync(fd)
+                _sync(here.fd)
+    except FileExistsError:
+        raise  # another item's
     except OSError as error:
+        with suppress(OSError):  # what does not even let it be unlinked is told by the first error
+            _unlink_sidecar(here, item.id)
         if error.errno not in _NO_ROOM:
             raise
-        _unlink_sidecar(here, item.id)
 
 
 def _write_whole(fd: int, text: bytes) -> None:
     if os.write(fd, text) != len(text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.fsync(fd)
+
+
+def _lies_on(here: Shelf, name: str) -> bool:
+    try:
+        os.lstat(name, dir_fd=here.fd)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _unlink_sidecar(here: Shelf, id_: str) -> None:
@@ -255,14 +273,16 @@ def _unlink_sidecar(here: Shelf, id_: str) -> None:
         os.unlink(f"{id_}.json", dir_fd=here.fd)
 
 
-def _finish(here: Shelf, id_: str) -> int:
+def _finish(here: Shelf, id_: str, beat: Callable[[], None] = lambda: None) -> int:
     """Unlink what was claimed for purging, then its sidecar."""
     freed = 0
     with suppress(FileNotFoundError):
         seen = os.lstat(id_ + PURGING, dir_fd=here.fd)
-        freed = beneath.unlink_tree(here.fd, id_ + PURGING, device=seen.st_dev, inode=seen.st_ino)
-    _unlink_sidecar(here, id_)
-    _sync(here.fd)
+        device, inode = seen.st_dev, seen.st_ino
+        freed = beneath.unlink_tree(here.fd, id_ + PURGING, device=device, inode=inode, beat=beat)
+    with suppress(OSError):  # it is gone; without an item its sidecar is cleared later
+        _unlink_sidecar(here, id_)
+    sync_after(here.fd)
     return freed
 
 
@@ -272,6 +292,16 @@ def _clear(here: Shelf, id_: str) -> None:
         old = time.time() - seen.st_mtime > _ABANDONED
         if old and ID.fullmatch(id_) and stat.S_ISREG(seen.st_mode):
             _unlink_sidecar(here, id_)
+
+
+def sync_after(*directories: int) -> None:
+    """Makes an act durable that is done: where the disk refuses that, it is done all the same.
+
+    What a power failure undoes of it then is whole where it lay, and judged anew.
+    """
+    for dir_fd in directories:
+        with suppress(OSError):
+            os.fsync(dir_fd)
 
 
 def _sync(dir_fd: int) -> None:
@@ -287,17 +317,25 @@ def _sync(dir_fd: int) -> None:
 
 
 @contextmanager
-def _explained(path: str, done: str) -> Iterator[None]:
+def explained(path: str, done: str) -> Iterator[None]:
+    """Turns an OSError into a sentence: *path* was not, or could not be, *done*."""
     try:
         yield
     except OSError as error:
         shown = show_text(path)
         if error.errno == errno.EXDEV:
             raise CrossingError(
-                f"{shown} was not {done}: that would cross into another filesystem",
-                hint="--trash-for 0s unlinks directly",
+                f"{shown} was not {done}: that would cross into another filesystem, so it stays",
+                hint=None if done == "unlinked" else "--trash-for 0s unlinks directly",
+            ) from error
+        if error.errno == errno.EROFS:
+            raise RefusedError(
+                f"{shown} was not {done}: its filesystem is mounted read-only, so it stays"
             ) from error
         if error.errno in _SWAPPED:
-            raise RefusedError(f"{shown} was not {done}: it is gone or replaced") from error
+            raise RefusedError(
+                f"{shown} was not {done}: it is gone or replaced, so what is there stays"
+            ) from error
         words = (error.strerror or str(error)).lower()
-        raise ActionError(f"{shown} could not be {done}: {words}") from error
+        kind = NoRoomError if error.errno in _NO_ROOM else ActionError
+        raise kind(f"{shown} could not be {done}: {words}") from error

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from ckptd.actions import trash
+from ckptd.actions.lock import open_trash_of
 from ckptd.actions.recorded import Tell, recorded
+from ckptd.errors import CkptdError
 from ckptd.ledger import Ledger, Record
 from ckptd.model import TrashItem
+from ckptd.trash import opened
 
 
 def restore(ledger: Ledger, tell: Tell, item: TrashItem, *, to: str | None) -> str:
@@ -15,6 +19,8 @@ def restore(ledger: Ledger, tell: Tell, item: TrashItem, *, to: str | None) -> s
 
     RefusedError when the name is taken or its run is gone, ActionError when the system says no.
     """
+    with suppress(CkptdError, OSError), opened(open_trash_of(item.place)) as trash_fd:
+        ledger.take_refuge(item.place, item.place, trash_fd)
     record = Record(
         event="restore",
         at=time.time(),
@@ -26,4 +32,4 @@ def restore(ledger: Ledger, tell: Tell, item: TrashItem, *, to: str | None) -> s
         reason="asked for by ckptd restore" if to is None else f"asked for into {to}",
         details={"item": item.id, "place": item.place},
     )
-    return recorded(ledger, tell, record, lambda: trash.restore(item, to=to))
+    return recorded(ledger, tell, record, lambda: trash.restore(item, to=to), item.place)

@@ -14,8 +14,11 @@ from ckptd.beneath.opening import (
     open_by_walk,
     open_directory,
     open_file,
+    open_nearest,
+    open_regular,
 )
-from ckptd.beneath.owner import as_owner
+from ckptd.beneath.owner import as_owner, as_owner_of
+from ckptd.beneath.resolving import real, resolve
 from ckptd.beneath.signs import PIN, ignore_lease_signals, locked, open_for, pin, pinned, unpin
 from ckptd.beneath.unlinking import unlink_tree
 
@@ -23,6 +26,7 @@ __all__ = [
     "DIRECTORY",
     "PIN",
     "as_owner",
+    "as_owner_of",
     "ignore_lease_signals",
     "locked",
     "open_beneath",
@@ -31,10 +35,14 @@ __all__ = [
     "open_directory",
     "open_file",
     "open_for",
+    "open_nearest",
+    "open_regular",
     "pin",
     "pinned",
+    "real",
     "rename_noreplace",
     "rename_onto_absent",
+    "resolve",
     "unlink_tree",
     "unpin",
     "writable",

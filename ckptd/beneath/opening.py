@@ -6,11 +6,13 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from ckptd.beneath.libc import failure, libc
+from ckptd.beneath.mounts import mount
+from ckptd.beneath.owner import as_owner_of
 
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 ALWAYS: Final = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -38,11 +40,35 @@ def open_directory(path: str) -> int:
     """
     if not os.path.isabs(path):
         raise OSError(errno.EINVAL, "not an absolute path", path)
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    root, below = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), path.lstrip("/")
     try:
-        return _open(root, path.lstrip("/"), DIRECTORY, same_device=False)
+        return _open(root, below, DIRECTORY, same_device=False)
     finally:
         os.close(root)
+
+
+@contextmanager
+def open_nearest(path: str) -> Iterator[int]:
+    """A descriptor that only names *path*, or its nearest ancestor that exists.
+
+    Links are followed, and nothing can be read or written by it: it is for asking what filesystem
+    that is. Raises OSError.
+    """
+    fd = _name(os.path.abspath(path))
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _name(path: str) -> int:
+    while True:
+        try:
+            return os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            if path == "/":
+                raise
+            path = os.path.dirname(path)
 
 
 def open_beneath(dir_fd: int, path: str, flags: int = DIRECTORY) -> int:
@@ -58,7 +84,23 @@ def open_file(dir_fd: int, path: str) -> int:
 
     Never blocks, whatever lies there. Raises OSError (EINVAL where it is no regular file).
     """
-    fd = open_beneath(dir_fd, path, _REGULAR)
+    return _regular(open_beneath(dir_fd, path, _REGULAR), path)
+
+
+def open_regular(path: str) -> int:
+    """A read-only descriptor of the regular file at the absolute *path*, which leads over no link.
+
+    Directories above it need not be readable. Never blocks. Raises OSError (EINVAL where it is no
+    regular file).
+    """
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _regular(_open(root, path.lstrip("/"), _REGULAR, same_device=False), path)
+    finally:
+        os.close(root)
+
+
+def _regular(fd: int, path: str) -> int:
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return fd
     os.close(fd)
@@ -66,6 +108,17 @@ def open_file(dir_fd: int, path: str) -> int:
 
 
 def _open(dir_fd: int, path: str, flags: int, *, same_device: bool) -> int:
+    """What is closed even to root (a server takes root for nobody) opens in its owner's rights."""
+    try:
+        return _open_as_we_are(dir_fd, path, flags, same_device=same_device)
+    except PermissionError:
+        if os.geteuid() != 0:
+            raise
+        with as_owner_of(dir_fd, path):
+            return _open_as_we_are(dir_fd, path, flags, same_device=same_device)
+
+
+def _open_as_we_are(dir_fd: int, path: str, flags: int, *, same_device: bool) -> int:
     for opener in tuple(_OPENERS):
         try:
             return opener(dir_fd, path, flags, same_device=same_device)
@@ -105,17 +158,17 @@ def open_by_kernel(
 def open_by_walk(
     dir_fd: int, path: str, flags: int = DIRECTORY, *, same_device: bool = True
 ) -> int:
-    """`open_beneath` without openat2: one component after the other, the device checked at each."""
+    """`open_beneath` without openat2: one component after the other, the mount checked at each."""
     *above, last = _components(path) or ["."]
-    device = os.fstat(dir_fd).st_dev
+    there = mount(dir_fd)
     here = os.dup(dir_fd)
     try:
         for name in above:
             # O_PATH asks for no permission to read, as a path lookup would not.
             here = _step(here, name, os.O_PATH | os.O_DIRECTORY)
-            _same_device(here, device, path, wanted=same_device)
+            _same_mount(here, there, path, wanted=same_device)
         here = _step(here, last, flags)
-        _same_device(here, device, path, wanted=same_device)
+        _same_mount(here, there, path, wanted=same_device)
     except OSError:
         os.close(here)
         raise
@@ -138,6 +191,6 @@ def _step(here: int, name: str, flags: int) -> int:
     return down
 
 
-def _same_device(fd: int, device: int, path: str, *, wanted: bool) -> None:
-    if wanted and os.fstat(fd).st_dev != device:
+def _same_mount(fd: int, there: tuple[int, int], path: str, *, wanted: bool) -> None:
+    if wanted and mount(fd) != there:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)

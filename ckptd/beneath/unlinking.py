@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -11,15 +12,19 @@ from ckptd.beneath.opening import ALWAYS, DIRECTORY, open_beneath
 from ckptd.errors import RefusedError
 
 
-def unlink_tree(dir_fd: int, name: str, *, device: int, inode: int) -> int:
+def unlink_tree(
+    dir_fd: int, name: str, *, device: int, inode: int, beat: Callable[[], None] = lambda: None
+) -> int:
     """Unlink the directory *name* in *dir_fd* and all below it; return the bytes that freed.
 
     Those are the blocks of every inode whose last name went. Nothing is unlinked unless *name*
     is the directory (*device*, *inode*): RefusedError. Any depth, with two descriptors. What is
-    gone already is fine; a mount point inside is OSError EXDEV.
+    gone already is fine; a mount point inside is OSError EXDEV. *beat* is called after each file;
+    what it raises ends the unlinking there.
     """
-    unlinking = _Unlinking(dir_fd, name, (device, inode))
+    unlinking = _Unlinking(dir_fd, name, (device, inode), beat)
     try:
+        unlinking.unlink_files()
         while unlinking.trail:
             if unlinking.trail[-1].below:
                 unlinking.descend()
@@ -42,22 +47,24 @@ class _Level:
 class _Unlinking:
     """A walk down a tree that unlinks; `here` is its one descriptor, the way up is `..`."""
 
-    def __init__(self, top: int, name: str, wanted: tuple[int, int]) -> None:
+    def __init__(
+        self, top: int, name: str, wanted: tuple[int, int], beat: Callable[[], None]
+    ) -> None:
         self.top = top
+        self.beat = beat
         self.freed = 0
         self.here = _enter(top, name)
         self.trail = [_Level(name, _identity(self.here))]
         if self.trail[0].identity != wanted:
             os.close(self.here)
             raise RefusedError(f"{name} is no longer the directory that was to be unlinked")
-        self._unlink_files()
 
     def descend(self) -> None:
         name = self.trail[-1].below.pop()
         with suppress(FileNotFoundError):
             self._move(_enter(self.here, name))
             self.trail.append(_Level(name, _identity(self.here)))
-            self._unlink_files()
+            self.unlink_files()
 
     def ascend(self) -> None:
         level = self.trail.pop()
@@ -74,7 +81,7 @@ class _Unlinking:
         os.close(self.here)
         self.here = fd
 
-    def _unlink_files(self) -> None:
+    def unlink_files(self) -> None:
         for name in os.listdir(self.here):
             with suppress(FileNotFoundError):
                 seen = os.lstat(name, dir_fd=self.here)
@@ -83,6 +90,7 @@ class _Unlinking:
                     continue
                 os.unlink(name, dir_fd=self.here)
                 self.freed += seen.st_blocks * 512 if seen.st_nlink == 1 else 0
+            self.beat()
 
 
 def _identity(fd: int) -> tuple[int, int]:

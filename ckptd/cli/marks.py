@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 
 from ckptd import beneath, render, scan
+from ckptd.cli import ledgers
 from ckptd.cli.once import must_exist, named_checkpoint
-from ckptd.cli.start import complain, run_of, state_directory
+from ckptd.cli.progress import progress
+from ckptd.cli.start import complain, run_of
 from ckptd.errors import ActionError, CkptdError, LedgerError, RefusedError
-from ckptd.ledger import Ledger, Record
+from ckptd.ledger import Record
 from ckptd.units import show_text
 
 
@@ -30,9 +32,10 @@ def adopt(arguments: argparse.Namespace) -> int:
     """`ckptd adopt PATH...`: 0, or 1 when no run lies at or below PATH."""
     must_exist(arguments.paths)
     adopted = []
-    with Ledger(state_directory(arguments.state)) as ledger:
+    with ledgers.opened(arguments.state) as ledger, progress() as shown:
         for path in arguments.paths:
-            survey = scan.find_runs(os.path.realpath(run_of(path)))
+            top = os.path.realpath(run_of(path))
+            survey = scan.find_runs(top, beat=lambda: shown.step("looking"))
             if not survey.runs:
                 raise CkptdError(f"no run lies at or below {show_text(path)}, so none is adopted")
             for run in survey.runs:
@@ -60,7 +63,7 @@ def _mark(arguments: argparse.Namespace, word: str, act: Callable[[int], None]) 
 def _remember(arguments: argparse.Namespace, word: str, paths: list[str]) -> None:
     """For the history. A mark holds by itself: without a ledger it is there all the same."""
     try:
-        with Ledger(state_directory(arguments.state)) as ledger:
+        with ledgers.opened(arguments.state) as ledger:
             for path in paths:
                 run = os.path.dirname(path)
                 reason = f"asked for by ckptd {word}"

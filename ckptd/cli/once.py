@@ -1,22 +1,25 @@
-"""`plan`, `apply` and `why`: one look, and for `apply` what follows from it."""
+"""`plan` and `apply`: one look, and for `apply` what follows from it."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
-from ckptd import policy, render
+from ckptd import policy, procs, render
+from ckptd.cli.progress import progress
 from ckptd.cli.start import acting, reading, run_of, settings_of
-from ckptd.errors import CkptdError, ConfigError
-from ckptd.ledger import LedgerView
-from ckptd.model import Outcome, Plan, TrashItem, Verdict
-from ckptd.observe import Eyes
+from ckptd.cli.tables import show
+from ckptd.errors import ConfigError, UnansweredError
+from ckptd.model import Outcome, Plan
+from ckptd.mounts import asked
+from ckptd.observe import Eyes, Look
 from ckptd.units import show_text
 
 # `apply` waits out the calm after a save, and a save's settling, for this many seconds at most.
@@ -27,7 +30,8 @@ def plan(arguments: argparse.Namespace) -> int:
     """`ckptd plan`: 0, or 2 for a usage error."""
     settings = settings_of(arguments)
     must_exist(arguments.paths)
-    _show(_planned(reading(arguments, settings)), None, arguments)
+    _, decided = planned(reading(arguments, settings))
+    _show(decided, None, arguments)
     return 0
 
 
@@ -36,26 +40,14 @@ def apply(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     must_exist(arguments.paths)
     with acting(arguments, settings, talk=not sys.stderr.isatty()) as daemon:
-        decided, outcomes = daemon.settle(time.monotonic() + PATIENCE)
+        procs.give_way()
+        with progress() as shown:
+            daemon.eyes.beat = lambda: shown.step("looking and acting")
+            decided, outcomes = daemon.settle(time.monotonic() + PATIENCE)
         _show(decided, outcomes, arguments)
         if daemon.stood_by and not outcomes:
             return 3
     return _status(decided, outcomes)
-
-
-def why(arguments: argparse.Namespace) -> int:
-    """`ckptd why PATH`: 0, or 1 when nothing is known of PATH."""
-    if len(arguments.paths) != 1:
-        raise ConfigError("why takes one checkpoint at a time")
-    path = named_checkpoint(arguments.paths[0])
-    eyes = reading(arguments, settings_of(arguments, [os.path.dirname(path)]))
-    decided = _planned(eyes)
-    verdict = next((v for v in decided.verdicts if v.checkpoint.path == path), None)
-    if verdict is not None:
-        print(_verdict(verdict, decided, arguments))
-        return 0
-    print(_gone(path, eyes, arguments))
-    return 0
 
 
 def named_checkpoint(path: str) -> str:
@@ -64,6 +56,10 @@ def named_checkpoint(path: str) -> str:
     A path inside a checkpoint means that checkpoint.
     """
     path = os.path.abspath(path)
+    return asked(path, lambda: _named_checkpoint(path))
+
+
+def _named_checkpoint(path: str) -> str:
     run = run_of(path)
     real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     if run == path:
@@ -75,22 +71,35 @@ def named_checkpoint(path: str) -> str:
 def must_exist(paths: Sequence[str]) -> None:
     """Raises ConfigError for a PATH that leads to no run: a misspelt one must not look empty."""
     for path in paths:
-        if not os.path.isdir(run_of(path)):
-            fact = "is no directory" if os.path.exists(path) else "does not exist"
-            raise ConfigError(f"{show_text(path)} {fact}, so there is nothing to look at")
+        with suppress(UnansweredError):  # the look will say so
+            asked(os.path.abspath(path), partial(_must_exist, path))
 
 
-def _planned(eyes: Eyes) -> Plan:
-    look = eyes.look(users=True)
-    return policy.plan(look.world, eyes.settings.policies, frozenset(), datetime.now(UTC))
+def _must_exist(path: str) -> None:
+    if not os.path.isdir(run_of(path)):
+        fact = "is no directory" if os.path.exists(path) else "does not exist"
+        raise ConfigError(f"{show_text(path)} {fact}, so there is nothing to look at")
+
+
+def planned(eyes: Eyes) -> tuple[Look, Plan]:
+    """One look, with everyone who uses what, and the plan that follows from it."""
+    look = looking(eyes)
+    decided = policy.plan(look.world, look.policies, frozenset(), datetime.now(UTC))
+    return look, eyes.explain(decided, look.world)
+
+
+def looking(eyes: Eyes) -> Look:
+    """One look, which says so on a terminal where it takes long."""
+    with progress() as shown:
+        eyes.beat = lambda: shown.step("looking")
+        return eyes.look(users=True)
 
 
 def _show(decided: Plan, outcomes: Sequence[Outcome] | None, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(render.dumps(render.plan_json(decided, outcomes)))
         return
-    width = shutil.get_terminal_size().columns
-    print(render.plan_text(decided, width=width))
+    show(render.plan_blocks(decided))
     for outcome in outcomes or ():
         print(render.outcome_text(outcome))
 
@@ -101,34 +110,3 @@ def _status(decided: Plan, outcomes: Sequence[Outcome]) -> int:
     if unseen or any(not outcome.ok for outcome in outcomes):
         return 4
     return 5 if any(need.shortfall for need in decided.filesystems) else 0
-
-
-def _verdict(verdict: Verdict, decided: Plan, arguments: argparse.Namespace) -> str:
-    run = next(r for r in decided.runs if verdict in r.verdicts)
-    if arguments.json:
-        return render.dumps(render.verdict_json(verdict))
-    return render.verdict_text(verdict, run)
-
-
-def _gone(path: str, eyes: Eyes, arguments: argparse.Namespace) -> str:
-    """What is known of a checkpoint that is no longer in its run."""
-    items = [item for item in eyes.look(users=False).world.trash if item.path == path]
-    if items:
-        return _in_trash(items[-1], arguments)
-    return _in_ledger(path, eyes.ledger, arguments)
-
-
-def _in_trash(item: TrashItem, arguments: argparse.Namespace) -> str:
-    if arguments.json:
-        return render.dumps(render.trash_json(item))
-    return render.trash_text(item)
-
-
-def _in_ledger(path: str, ledger: LedgerView, arguments: argparse.Namespace) -> str:
-    record = ledger.last(path)
-    if record is None:
-        raise CkptdError(f"{show_text(path)} is no checkpoint that ckptd knows of")
-    if arguments.json:
-        return render.dumps(render.gone_json(path, record.event, record.reason))
-    when = datetime.fromtimestamp(record.at).astimezone().isoformat(" ", "seconds")
-    return f"{show_text(path)}: {record.event} at {when}: {show_text(record.reason)}"

@@ -7,12 +7,13 @@ import os
 
 from ckptd import beneath, render, trash
 from ckptd.actions import undo
+from ckptd.actions.refuge import reopen
 from ckptd.cli.once import named_checkpoint
 from ckptd.cli.start import recording
 from ckptd.errors import CkptdError
 from ckptd.ledger import LedgerView
 from ckptd.model import TrashItem
-from ckptd.observe import recalling
+from ckptd.observe import as_its_owner_may_say, recalling
 from ckptd.units import show_text
 
 
@@ -20,10 +21,11 @@ def restore(arguments: argparse.Namespace) -> int:
     """`ckptd restore PATH|ID...`: 0, or 3 when a name is taken."""
     beneath.ignore_lease_signals()
     restored = []
-    with recording(arguments, talk=False) as (ledger, tell):
+    with recording(arguments, talk=False) as (ledger, audit):
         for asked in arguments.paths:
+            reopen(ledger, [os.path.abspath(asked)])
             item = _find(asked, ledger)
-            restored.append(undo.restore(ledger, tell, item, to=arguments.to))
+            restored.append(undo.restore(ledger, audit.tell, item, to=arguments.to))
     if arguments.json:
         print(render.dumps(render.paths_json("restored", restored)))
     else:
@@ -40,7 +42,8 @@ def _find(asked: str, ledger: LedgerView) -> TrashItem:
             f"nothing in the trash came from {show_text(asked)}",
             hint="ckptd why PATH says what became of it",
         )
-    return max(items, key=lambda item: item.trashed_at)
+    # Whoever has a shelf can claim any path on it: the word of the run's owner comes first.
+    return max(items, key=lambda item: (as_its_owner_may_say(item).known, item.trashed_at))
 
 
 def _candidates(asked: str, ledger: LedgerView) -> list[TrashItem]:

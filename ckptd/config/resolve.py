@@ -1,44 +1,69 @@
-"""From what was written to what holds: defaults, the two levels, marks in order."""
+"""From what was written to what holds."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
-from ckptd.config.settings import Settings, Watch
-from ckptd.config.sources import Source
-from ckptd.config.values import UNLIMITED, Best
+from ckptd.config.contradictions import beyond_policy, without_effect
+from ckptd.config.levels import policy_of
+from ckptd.config.marks import marks_of, out_of_order
+from ckptd.config.settings import Notify, Prometheus, Settings, Watch
+from ckptd.config.sources import Source, put_together, sound
 from ckptd.errors import ConfigError, Problem
-from ckptd.policy import KeepBest, KeepEverySteps, KeepLast, Marks, Policies, Policy, Rule
-from ckptd.units import Share, show_bytes
-
-SPANS: Final = ("min_age", "settle", "broken_after", "trash_for", "finished_after")
-PRESSURE_LAST: Final = 2  # kept under pressure as long as keep_last is unlimited
+from ckptd.policy import Policies, Policy
 
 
-def resolve(chosen: Source, paths: Sequence[str]) -> Settings:
-    """The settings that *chosen* leads to, with *paths* in place of its watches.
+def resolve(written: Source, given: Source, paths: Sequence[str]) -> Settings:
+    """The settings that files and a command line lead to, with *paths* in place of the watches.
 
-    Raises ConfigError where its values contradict each other.
+    Raises ConfigError with the problems of both, else where their values contradict each other.
     """
-    values = chosen.values
-    marks = _marks(Marks(), values, "disk.")
-    tables = {path: _marks(marks, table) for path, table in chosen.filesystems.items()}
-    problems = [*_beyond_policy(chosen), *_out_of_order(marks, _mark_place(chosen))]
-    for path, its in tables.items():
-        if its != marks:
-            problems += _out_of_order(its, chosen.where[f'disk."{path}"'])
-    if problems:
-        raise ConfigError(tuple(problems))
-    return Settings(
-        policies=Policies(default=_policy(values), marks=marks, by_filesystem=tables),
-        watches=_named(paths) if paths else chosen.watches,
-        mode=values.get("mode", "enforce"),
-        trust=values.get("trust", ()),
-        source=chosen.names,
+    chosen = sound(put_together([written, given]))
+    _raise(
+        (
+            *beyond_policy(chosen),
+            *without_effect(chosen, by_default=True),
+            *out_of_order(chosen),
+        )
     )
+    marks, single = marks_of(chosen)
+    return Settings(
+        policies=Policies(default=policy_of(chosen), marks=marks, by_filesystem=single),
+        watches=_named(paths) if paths else _watches(chosen),
+        mode=chosen.of("mode", "enforce"),
+        trust=chosen.of("trust", ()),
+        notify=Notify(**_of_table(chosen, "notify")),
+        prometheus=Prometheus(**_of_table(chosen, "prometheus")),
+        source=chosen.names,
+        written=written,
+        given=given,
+    )
+
+
+def _of_table(chosen: Source, name: str) -> dict[str, Any]:
+    """What was written in `[name]`, by key."""
+    said = chosen.values.items()
+    return {str(place[1]): each.value for place, each in said if place[0] == name}
+
+
+def policy_with(settings: Settings, drop_ins: Sequence[Source]) -> tuple[Policy, tuple[str, ...]]:
+    """The policy below *drop_ins*, the farthest first, and the names of all it came from.
+
+    The nearest one wins key by key, the command line wins over all. Raises ConfigError with the
+    problems of the drop-ins, or where they contradict themselves or the configuration.
+    """
+    if not drop_ins:
+        return settings.policies.default, settings.source
+    chosen = sound(put_together([settings.written, *drop_ins, settings.given]))
+    _raise((*beyond_policy(chosen), *without_effect(chosen, by_default=False)))
+    return policy_of(chosen), chosen.names
+
+
+def _raise(problems: tuple[Problem, ...]) -> None:
+    if problems:
+        raise ConfigError(problems)
 
 
 def _named(paths: Sequence[str]) -> tuple[Watch, ...]:
@@ -46,110 +71,5 @@ def _named(paths: Sequence[str]) -> tuple[Watch, ...]:
     return tuple(Watch(path, adopt="all", named=True) for path in absolute)
 
 
-# --- the policy and its two levels -------------------------------------------------------
-
-
-def _policy(values: Mapping[str, Any]) -> Policy:
-    spans = {key: values[f"policy.{key}"] for key in SPANS if f"policy.{key}" in values}
-    policy = Policy(_rules(_kept(values)), _rules(_firm(values)), values.get("policy.pin", ()))
-    return replace(policy, **spans)
-
-
-def _kept(values: Mapping[str, Any]) -> tuple[int | None, Best, int]:
-    """The numbers of `[policy]`, or their defaults; 0 is a rule switched off."""
-    return (
-        values.get("policy.keep_last"),
-        values.get("policy.keep_best", Best(1)),
-        values.get("policy.keep_every_steps", 0),
-    )
-
-
-def _firm(values: Mapping[str, Any]) -> tuple[int | None, Best, int]:
-    """The numbers of `[policy.pressure]`; a rule without one is as firm as it is."""
-    last, best, steps = _kept(values)
-    return (
-        values.get("policy.pressure.keep_last", PRESSURE_LAST if last is None else last),
-        _by_metric_of(best, values.get("policy.pressure.keep_best", best)),
-        values.get("policy.pressure.keep_every_steps", steps),
-    )
-
-
-def _by_metric_of(kept: Best, firm: Best) -> Best:
-    """A mere count under pressure ranks as the policy does."""
-    return firm if firm.metric else replace(kept, count=firm.count)
-
-
-def _rules(numbers: tuple[int | None, Best, int]) -> tuple[Rule, ...]:
-    last, best, steps = numbers
-    rules: list[Rule] = []
-    if last != 0:
-        rules.append(KeepLast(last))
-    if best.count:
-        rules.append(KeepBest(best.count, best.metric, best.mode))
-    if steps:
-        rules.append(KeepEverySteps(steps))
-    return tuple(rules)
-
-
-def _beyond_policy(chosen: Source) -> Iterator[Problem]:
-    """Pressure keeps a part of what the policy keeps; more would be a rule of its own."""
-    last, best, steps = _kept(chosen.values)
-    firm_last, firm_best, firm_steps = _firm(chosen.values)
-    if last is not None and (firm_last is None or firm_last > last):
-        yield _more("keep_last", firm_last, last, chosen)
-    if firm_best.count > best.count:
-        yield _more("keep_best", firm_best.count, best.count, chosen)
-    elif firm_best.count and (firm_best.metric, firm_best.mode) != (best.metric, best.mode):
-        text = "it ranks otherwise than policy.keep_best, so it could keep what the policy does not"
-        where = chosen.where["policy.pressure.keep_best"]
-        yield Problem(where, text, "write a count only, or the same metric and mode")
-    if firm_steps and (not steps or firm_steps < steps):
-        yield _more("keep_every_steps", firm_steps, steps, chosen)
-
-
-def _more(rule: str, firm: int | None, kept: int, chosen: Source) -> Problem:
-    """*firm* is what pressure says, *kept* what the policy says."""
-    place = chosen.where.get(f"policy.{rule}", f"policy.{rule} by default")
-    shown = UNLIMITED if firm is None else firm
-    text = f"{shown} keeps more under pressure than while there is room, where {place} is {kept}"
-    remedy = f"write {kept} here, or let policy.{rule} keep more"
-    if place.startswith("--"):
-        remedy = f"give --pressure-{rule.replace('_', '-')} {kept} as well"
-    return Problem(chosen.where[f"policy.pressure.{rule}"], text, remedy)
-
-
-# --- marks -------------------------------------------------------------------------------
-
-
-def _marks(under: Marks, values: Mapping[str, Any], prefix: str = "") -> Marks:
-    keys = [field.name for field in fields(Marks)]
-    return replace(under, **{k: values[prefix + k] for k in keys if prefix + k in values})
-
-
-def _mark_place(chosen: Source) -> str:
-    keys = ("disk.high", "disk.low", "disk.hard")
-    return next((chosen.where[key] for key in keys if key in chosen.where), "disk")
-
-
-def _out_of_order(marks: Marks, where: str) -> Iterator[Problem]:
-    """Marks of one kind are comparable; a share and a size depend on the disk."""
-    if _above(marks.low, marks.high, or_equal=True):
-        text = f"low ({_shown(marks.low)}) is not below high ({_shown(marks.high)})"
-        yield Problem(where, text, "letting go begins at high and ends at low")
-    if _above(marks.high, marks.hard):
-        text = f"high ({_shown(marks.high)}) is above hard ({_shown(marks.hard)})"
-        yield Problem(where, text, "hard is the alarm after high; raise it")
-
-
-def _above(one: Share | int, other: Share | int, *, or_equal: bool = False) -> bool:
-    if isinstance(one, Share) and isinstance(other, Share):
-        gap = one.percent - other.percent
-    elif isinstance(one, int) and isinstance(other, int):
-        gap = one - other
-    else:
-        return False
-    return gap > 0 or (or_equal and gap == 0)
-
-
-def _shown(mark: Share | int) -> str:
-    return show_bytes(mark) if isinstance(mark, int) else str(mark)
+def _watches(chosen: Source) -> tuple[Watch, ...]:
+    return tuple(Watch(**keys) for keys in chosen.tables("watch").values())

@@ -1,86 +1,107 @@
-"""What one source says (a file, the command line), and what holds when they are put together."""
+"""What one source says (a file, a drop-in, the command line), and all of them put together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ckptd.config.options import OPTIONS
-from ckptd.config.settings import Watch
-from ckptd.config.values import READERS, WrongError, from_text
+from ckptd.config.lines import Place, place_of
 from ckptd.errors import ConfigError, Problem
-from ckptd.units import Share
-
-Tables = Mapping[str, Mapping[str, Share | int]]
+from ckptd.units import show_text
 
 COMMAND_LINE: Final = "command line"
+LARGEST: Final = 2**20
+"""Bytes of the largest file that is read as a configuration or a drop-in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value was written: the key in a file, with its line where known; or the option."""
+
+    source: str
+    key: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        if self.source == COMMAND_LINE:
+            return self.key
+        line = f" (line {self.line})" if self.line else ""
+        return f"{show_text(self.source)}: {self.key}{line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One value: what it means, how TOML gives it as it was written, and where that was."""
+
+    value: Any
+    written: Any
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The values that were written down, by their dotted key (`policy.keep_last`).
+    """The values that were written down, each by its place.
 
-    `where` says for a key where it stands; `filesystems` are the marks of `[disk."/path"]`;
-    `problems` make the rest of it void.
+    A place is the steps of a dotted key: `("policy", "keep_last")`, `("disk", "/data", "high")`,
+    and for a watch `("watch", PATH, "adopt")`. `names` are the sources it was put together from,
+    the weakest first. `problems` make the rest of it void.
     """
 
     names: tuple[str, ...] = ()
-    values: Mapping[str, Any] = field(default_factory=dict)
-    where: Mapping[str, str] = field(default_factory=dict)
-    watches: tuple[Watch, ...] = ()
-    filesystems: Tables = field(default_factory=dict)
+    values: Mapping[Place, Said] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
     def over(self, weaker: Source) -> Source:
-        """Both, where this one wins: key by key, each value whole, watches added up."""
+        """Both, where this one wins: key by key, each value whole. Watches add up."""
         return Source(
             weaker.names + self.names,
             {**weaker.values, **self.values},
-            {**weaker.where, **self.where},
-            weaker.watches + self.watches,
-            {**_without(weaker.filesystems, self.values), **self.filesystems},
-            weaker.problems + self.problems,
+            (*weaker.problems, *self.problems, *_watched_twice(weaker, self)),
         )
 
+    def of(self, key: str, default: Any = None) -> Any:
+        """What the value of a dotted *key* means; *default* where none was written."""
+        said = self.values.get(place_of(key))
+        return default if said is None else said.value
 
-def _without(filesystems: Tables, stronger: Mapping[str, Any]) -> Tables:
-    """A stronger source's mark for every filesystem also wins over the one for a single one."""
-    return {
-        path: {key: mark for key, mark in table.items() if f"disk.{key}" not in stronger}
-        for path, table in filesystems.items()
-    }
+    def rank(self, place: Place) -> int:
+        """How strong the source is that the value at *place* came from; -1 where none was."""
+        said = self.values.get(place)
+        return -1 if said is None else self.names.index(said.origin.source)
+
+    def tables(self, name: str) -> dict[str, dict[str, Any]]:
+        """The values of `[name."PATH"]`, or of all `[[watch]]`, by path and key."""
+        found: dict[str, dict[str, Any]] = {}
+        for place, said in self.values.items():
+            if place[0] == name and len(place) == 3:
+                found.setdefault(str(place[1]), {})[str(place[2])] = said.value
+        return found
 
 
-def choices(sources: Iterable[Source]) -> Source:
-    """All *sources*, the weakest first, as one. Raises ConfigError with the problems of all."""
+def _watched_twice(weaker: Source, stronger: Source) -> Iterator[Problem]:
+    for place, said in stronger.values.items():
+        if place[0] == "watch" and place[2] == "path" and place in weaker.values:
+            yield twice(place, weaker.values[place], said)
+
+
+def twice(place: Place, earlier: Said, later: Said) -> Problem:
+    """Two that cannot both be meant: a watch of the same path, a mark of the same filesystem."""
+    what = "is watched twice" if place[0] == "watch" else f"has a {place[-1]} twice"
+    text = f"{show_text(str(place[1]))} {what}, here and in {earlier.origin}"
+    return Problem(str(later.origin), text, "keep one")
+
+
+def put_together(sources: Iterable[Source]) -> Source:
+    """All *sources*, the weakest first, as one; its problems are those of all."""
     together = Source()
     for source in sources:
         together = source.over(together)
-    if together.problems:
-        raise ConfigError(together.problems)
     return together
 
 
-def of_options(options: Mapping[str, str | list[str]]) -> Source:
-    """What texts from the command line, by `Option.key`, mean."""
-    values: dict[str, Any] = {}
-    where: dict[str, str] = {}
-    problems: list[Problem] = []
-    for option in OPTIONS:
-        if option.key not in options:
-            continue
-        where[option.key] = f"--{option.name}"
-        try:
-            values[option.key] = _value(option.key, options[option.key])
-        except WrongError as wrong:
-            problems.append(Problem(where[option.key], wrong.text, wrong.remedy))
-        except ValueError as error:
-            problems.append(Problem(where[option.key], str(error)))
-    return Source((COMMAND_LINE,), values, where, problems=tuple(problems))
-
-
-def _value(key: str, given: str | list[str]) -> object:
-    last = key.rpartition(".")[2]
-    written = from_text(last, given) if isinstance(given, str) else given
-    return READERS[last](written)
+def sound(source: Source) -> Source:
+    """*source* itself. Raises ConfigError with its problems if it has any."""
+    if source.problems:
+        raise ConfigError(source.problems)
+    return source

@@ -1,149 +1,118 @@
-"""The tables of the TOML file, and what is wrong with a document. The door for pydantic."""
+"""What a TOML document says by the tables of `keys`, and what is wrong with it: pydantic's door."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Required, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import ConfigDict, PlainValidator, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, create_model
 
-from ckptd.config import values
+from ckptd.config.entries import Table
+from ckptd.config.keys import TABLES, below, table
+from ckptd.config.kinds import OFF, PATH, Kind, not_yet
 from ckptd.config.lines import Place
 from ckptd.config.values import WrongError, nearest
-from ckptd.units import Share
-
-KeepLast = Annotated[int | None, PlainValidator(values.keep_last)]
-KeepBest = Annotated[values.Best, PlainValidator(values.keep_best)]
-KeepEverySteps = Annotated[int, PlainValidator(values.keep_every_steps)]
-Duration = Annotated[float, PlainValidator(values.duration)]
-Size = Annotated[int, PlainValidator(values.size)]
-Mark = Annotated[Share | int, PlainValidator(values.mark)]
-Words = Annotated[tuple[str, ...], PlainValidator(values.words)]
-Pin = Annotated[tuple[str, ...], PlainValidator(values.pin)]
-Path = Annotated[str, PlainValidator(values.path)]
-Flag = Annotated[bool, PlainValidator(values.flag)]
-Mode = Annotated[str, PlainValidator(values.READERS["mode"])]
-Events = Annotated[str, PlainValidator(values.one_of("auto", "inotify", "poll"))]
-Adopt = Annotated[str, PlainValidator(values.one_of("new", "all"))]
 
 
-class WatchTable(TypedDict, total=False):
-    path: Required[Path]
-    events: Events
-    adopt: Adopt
-    mixed_owners: Flag
+class Wrong(NamedTuple):
+    """Something wrong in a document; `sentence` is made when it is told, for there may be many."""
+
+    place: Place
+    sentence: Callable[[], WrongError]
 
 
-class PressureTable(TypedDict, total=False):
-    keep_last: KeepLast
-    keep_best: KeepBest
-    keep_every_steps: KeepEverySteps
+def _model(of: Table, **further: Kind) -> type[BaseModel]:
+    """What pydantic reads a table by, with those inside of it. Paths are required."""
+    kinds = {key.name: key.kind for key in (*of.keys, *of.off)} | further
+    fields: dict[str, Any] = {name: _field(kind) for name, kind in kinds.items()}
+    for inner in below(of):
+        model = _model(inner)
+        fields[str(inner.place[-1])] = (list[model] if inner.listed else model, None)  # type: ignore[valid-type]
+    return create_model(of.name or "file", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-class PolicyTable(TypedDict, total=False):
-    keep_last: KeepLast
-    keep_best: KeepBest
-    keep_every_steps: KeepEverySteps
-    pin: Pin
-    min_age: Duration
-    settle: Duration
-    broken_after: Duration
-    trash_for: Duration
-    finished_after: Duration
-    pressure: PressureTable
+def _field(kind: Kind) -> tuple[Any, Any]:
+    return Annotated[Any, PlainValidator(kind.read)], ... if kind is PATH else None
 
 
-class DiskTable(TypedDict, total=False):
-    high: Mark
-    low: Mark
-    hard: Mark
-    max_headroom: Size
+_FILE: Final = _model(table(""))
+_FILESYSTEM: Final = _model(table("disk"), path=PATH)
 
 
-class Document(TypedDict, total=False):
-    mode: Mode
-    trust: Words
-    watch: list[WatchTable]
-    policy: PolicyTable
-    disk: DiskTable
-
-
-class Whole(TypedDict):
+class Whole(BaseModel):
     """A file whose `[disk."/path"]` tables were taken out of `[disk]`."""
 
-    file: Document
-    filesystems: dict[Path, DiskTable]
+    file: _FILE  # type: ignore[valid-type]
+    filesystems: list[_FILESYSTEM]  # type: ignore[valid-type]
 
 
-# Keys that the design knows and this version does not obey yet.
-LATER: Final[Mapping[str, frozenset[str]]] = {
-    "": frozenset({"archive", "notify", "prometheus"}),
-    "watch": frozenset({"drop_ins", "capacity"}),
-    "policy": frozenset(
-        {
-            *("keep_within", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly"),
-            *("keep_yearly", "max_size", "keep_optimizer_last", "archive", "finished"),
-        }
-    ),
-    "policy.pressure": frozenset(
-        {
-            *("keep_within", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly"),
-            *("keep_yearly", "keep_optimizer_last"),
-        }
-    ),
-    "disk": frozenset({"reserve"}),
-}
-TABLES: Final[Mapping[str, Any]] = {
-    "": Document,
-    "watch": WatchTable,
-    "policy": PolicyTable,
-    "policy.pressure": PressureTable,
-    "disk": DiskTable,
-}
-# pydantic 2.6 has no decorator for this, and an attribute in a TypedDict's body is no key.
-for _table in (*TABLES.values(), Whole):
-    _table.__pydantic_config__ = ConfigDict(extra="forbid")
+def validate(document: Mapping[str, Any]) -> tuple[dict[Place, Any], tuple[Wrong, ...]]:
+    """Every value that the document holds, read, by its place in it; and all that is wrong.
 
-_READER: Final = TypeAdapter(Whole)
-
-
-def validate(
-    document: Mapping[str, Any],
-) -> tuple[Whole | None, tuple[tuple[Place, WrongError], ...]]:
-    """The document with its values read; or None, and everything wrong with it by place."""
-    whole = _taken_apart(document)
-    try:
-        return _READER.validate_python(whole), ()
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        return None, tuple((_place(each["loc"]), _wrong(each)) for each in found)
-
-
-def _taken_apart(document: Mapping[str, Any]) -> dict[str, Any]:
+    Where something is wrong there are no values.
+    """
     disk = document.get("disk")
-    if not isinstance(disk, dict):
-        return {"file": document, "filesystems": {}}
-    paths = {key: table for key, table in disk.items() if key.startswith(("/", "~"))}
-    marks = {key: value for key, value in disk.items() if key not in paths}
-    return {"file": {**document, "disk": marks}, "filesystems": paths}
+    tables = disk if isinstance(disk, dict) else {}
+    paths = tuple(key for key in tables if _is_path(key))
+    marks = {key: value for key, value in tables.items() if not _is_path(key)}
+    file = {**document, "disk": marks} if paths else document
+    whole = {"file": file, "filesystems": [_with_path(tables[path], path) for path in paths]}
+    try:
+        read = Whole.model_validate(whole)
+    except ValidationError as error:
+        return {}, tuple(_wrong(each, paths) for each in error.errors(include_url=False))
+    values = dict(_flat(read.file, ()))
+    for path, its in zip(paths, read.filesystems, strict=True):
+        values |= {place: mark for place, mark in _flat(its, ("disk", path)) if place[-1] != "path"}
+    return values, ()
 
 
-def _place(loc: tuple[str | int, ...]) -> Place:
-    """The place in the file; `[key]` is how pydantic says that a dict's key is meant."""
-    inside = tuple(step for step in loc[1:] if step != "[key]")
-    return inside if loc[0] == "file" else ("disk", *inside)
+def _is_path(key: str) -> bool:
+    return key.startswith(("/", "~"))
 
 
-def _wrong(error: Mapping[str, Any]) -> WrongError:
+def _with_path(marks: object, path: str) -> object:
+    return {**marks, "path": path} if isinstance(marks, dict) else marks
+
+
+def _flat(read: object, place: Place) -> Iterator[tuple[Place, Any]]:
+    """The values that were written in a table, and in those inside of it, by place."""
+    if isinstance(read, BaseModel):
+        for name, value in read:
+            if name in read.model_fields_set:
+                yield from _flat(value, (*place, name))
+    elif isinstance(read, list):
+        for at, value in enumerate(read):
+            yield from _flat(value, (*place, at))
+    elif read is not OFF:
+        yield place, read
+
+
+def _place(loc: tuple[str | int, ...], paths: Sequence[str]) -> Place:
+    """The place in the document of what pydantic found at *loc* in a Whole."""
+    if loc[0] == "file":
+        return loc[1:]
+    at, *inside = loc[1:]
+    return ("disk", paths[int(at)], *(step for step in inside if step != "path"))
+
+
+# --- what is wrong ------------------------------------------------------------------------
+
+
+def _wrong(error: Mapping[str, Any], paths: Sequence[str]) -> Wrong:
+    place = _place(error["loc"], paths)
+    return Wrong(place, partial(_sentence, error, place))
+
+
+def _sentence(error: Mapping[str, Any], place: Place) -> WrongError:
     if error["type"] == "extra_forbidden":
-        return _unknown(_place(error["loc"]))
+        return _unknown(place)
     if error["type"] == "missing":
         return WrongError("it is missing", "every [[watch]] needs a path")
     if error["type"] == "value_error":
-        raised = error["ctx"]["error"]
-        return raised if isinstance(raised, WrongError) else WrongError(str(raised))
-    return _not_a_table(_place(error["loc"]))
+        return WrongError.of(error["ctx"]["error"])
+    return _not_a_table(place)
 
 
 def _not_a_table(place: Place) -> WrongError:
@@ -155,31 +124,36 @@ def _not_a_table(place: Place) -> WrongError:
 
 def _unknown(place: Place) -> WrongError:
     *above, key = (str(step) for step in place if isinstance(step, str))
-    table = "disk" if above[:1] == ["disk"] else ".".join(above)
-    if key in LATER[table]:
-        text = "this version of ckptd does not know it yet, and to ignore it could cost checkpoints"
-        return WrongError(text, "take it out")
-    known = TABLES[table].__annotations__
-    homes = [name for name, other in TABLES.items() if key in other.__annotations__]
-    remedy = nearest(key, known) or (f"it belongs {_under(homes[0])}" if homes else None)
+    here = table("disk" if above[:1] == ["disk"] else ".".join(above))
+    if key in here.later:
+        return not_yet()
+    known = _names(here)
+    homes = [each for each in TABLES if key in _names(each)]
+    remedy = nearest(key, known) or (_belongs(homes[0]) if homes else None)
     return WrongError("unknown key", remedy or f"known here: {', '.join(known)}")
 
 
-def _under(table: str) -> str:
-    brackets = {"": "above all tables", "watch": "under [[watch]]"}
-    return brackets.get(table, f"under [{table}]")
+def _names(of: Table) -> list[str]:
+    """The keys of a table, and the tables in it."""
+    return [*(key.name for key in of.keys), *(str(inner.place[-1]) for inner in below(of))]
 
 
-def flat(document: Document) -> dict[str, Any]:
-    """The values of all tables by dotted key; the watches are no part of it."""
-    return dict(_flat(cast("Mapping[str, Any]", document), ""))
+def _belongs(home: Table) -> str:
+    if not home.name:
+        return "it belongs above all tables"
+    return f"it belongs under [[{home.name}]]" if home.listed else f"it belongs under [{home.name}]"
 
 
-def _flat(table: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in table.items():
-        if isinstance(value, dict):
-            pairs += _flat(value, f"{prefix}{key}.")
-        elif key != "watch":
-            pairs.append((f"{prefix}{key}", value))
-    return pairs
+def foreign_to_drop_ins(document: Mapping[str, Any]) -> tuple[Wrong, ...]:
+    """What a drop-in must not say: all but `[policy]`."""
+    return tuple(Wrong((key,), partial(_foreign, key)) for key in document if key != "policy")
+
+
+def _foreign(key: str) -> WrongError:
+    top, policy = table(""), table("policy")
+    if key in _names(top) or key in top.later:
+        text = "a drop-in sets [policy] only; this belongs into the configuration of the service"
+        return WrongError(text, "move it to ckptd.toml")
+    if key in _names(policy):
+        return WrongError("unknown key", _belongs(policy))
+    return WrongError("unknown key", nearest(key, ["policy"]) or "a drop-in sets [policy] only")

@@ -1,21 +1,38 @@
 """One reader for each key: what a value means, or the sentence that says why it means nothing.
 
-The TOML file and the command line share them. They take what TOML gives (text, number, list,
+TOML files and the command line share them. They take what TOML gives (text, number, list,
 table) and raise WrongError.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
-from ckptd.units import Share, parse_bytes, parse_duration, parse_mark
+from ckptd.model import EVENTS
+from ckptd.units import (
+    Share,
+    Span,
+    parse_bytes,
+    parse_duration,
+    parse_mark,
+    parse_span,
+    show_text,
+)
 
 UNLIMITED: Final = "unlimited"
+MOST_PATTERNS: Final = 1000  # each is tried on every checkpoint at every look
+AUTO: Final = "auto"
+URL: Final = r"^[A-Za-z][A-Za-z0-9+.-]*://\S+$"
+MOST_URLS: Final = 20  # each has a thread of its own
+LOOPBACK: Final = "127.0.0.1"
 MOST: Final = 10**12  # TOML bounds no integer; more digits than this are a slip of the hand
+LONGEST_SHOWN: Final = 60
+_TOML: Final[Mapping[type, str]] = {dict: "table"}
 
 
 class WrongError(ValueError):
@@ -23,8 +40,13 @@ class WrongError(ValueError):
 
     def __init__(self, text: str, remedy: str | None = None) -> None:
         super().__init__(text)
-        self.text = text
-        self.remedy = remedy
+        self.text = show_text(text)
+        self.remedy = remedy and show_text(remedy)
+
+    @classmethod
+    def of(cls, error: ValueError) -> WrongError:
+        """*error* as one of these; its text is a sentence."""
+        return error if isinstance(error, cls) else cls(str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +58,8 @@ class Best:
     mode: Literal["min", "max"] | None = None
 
 
-def keep_last(value: object) -> int | None:
-    """How many; None is unlimited, 0 switches the rule off."""
+def how_many(value: object) -> int | None:
+    """A count; None is unlimited, 0 switches the rule off."""
     if value == UNLIMITED:
         return None
     return _count(value, 'a number, or "unlimited" to keep all', negative=f'write "{UNLIMITED}"')
@@ -54,7 +76,7 @@ def keep_best(value: object) -> Best:
         return Best(_best_count(value))
     for key in value:
         if key not in ("count", "metric", "mode"):
-            raise WrongError(f"{key!r} is no key of it", "it takes count, metric and mode")
+            raise WrongError(f"{_shown(key)} is no key of it", "it takes count, metric and mode")
     metric = None if value.get("metric") is None else word(value["metric"])
     mode = None if value.get("mode") is None else one_of("min", "max")(value["mode"])
     count = _best_count(value.get("count", 1))
@@ -82,9 +104,25 @@ def duration(value: object) -> float:
     return parse_duration(_measure(value, "s", 'a duration such as "90s", "10min" or "6h"'))
 
 
+def span(value: object) -> Span:
+    """On the calendar; `0s` switches the rule off."""
+    return parse_span(_measure(value, "h", 'a span such as "6h", "7d" or "1y2month"'))
+
+
 def size(value: object) -> int:
     """Bytes."""
     return parse_bytes(_measure(value, "GiB", 'a size such as "200GiB"'))
+
+
+def size_or(word: str) -> Callable[[object], int | None]:
+    """A reader for bytes; None is what *word* says."""
+
+    def read(value: object) -> int | None:
+        if value == word:
+            return None
+        return parse_bytes(_measure(value, "GiB", f'a size such as "200GiB", or "{word}"'))
+
+    return read
 
 
 def mark(value: object) -> Share | int:
@@ -93,20 +131,23 @@ def mark(value: object) -> Share | int:
 
 
 def _measure(value: object, unit: str, wanted: str) -> str:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(value, str) and not value.isdecimal():
+    if isinstance(value, str) and not value.isdecimal() and len(value) <= LONGEST_SHOWN:
         return value
-    if number or isinstance(value, str):
-        raise WrongError(f"{value} has no unit", f'write "{value}{unit}" if you mean that')
+    text = _shown(value).strip("'")
+    if text.replace(".", "", 1).isdecimal():
+        raise WrongError(f"{text} has no unit", f'write "{text}{unit}" if you mean that')
     raise WrongError(f"{_shown(value)} is not {wanted}")
 
 
 def pin(value: object) -> tuple[str, ...]:
     """Patterns of checkpoint names."""
     patterns = words(value)
+    if len(patterns) > MOST_PATTERNS:
+        text = f"{len(patterns)} patterns are more than the {MOST_PATTERNS} that each look can try"
+        raise WrongError(text, "write fewer that match more, or use ckptd pin PATH")
     for pattern in patterns:
         if "/" in pattern:
-            text = f"{pattern!r} can match nothing: it is compared with a checkpoint's name"
+            text = f"{_shown(pattern)} can match nothing: it is compared with a checkpoint's name"
             raise WrongError(text, "leave out the directories")
     return patterns
 
@@ -114,7 +155,7 @@ def pin(value: object) -> tuple[str, ...]:
 def words(value: object) -> tuple[str, ...]:
     """A list of texts, none of them empty."""
     if isinstance(value, str):
-        raise WrongError(f"{value!r} is not a list", f'write ["{value}"]')
+        raise WrongError(f"{_shown(value)} is not a list", f'write ["{value}"]')
     if not isinstance(value, list):
         raise WrongError(f"{_shown(value)} is not a list of texts")
     return tuple(word(item) for item in value)
@@ -152,61 +193,96 @@ def path(value: object) -> str:
     """An absolute path or glob, `~` expanded."""
     text = word(value)
     if "\0" in text:
-        raise WrongError(f"{text!r} holds a zero byte, which no path can")
+        raise WrongError(f"{_shown(text)} holds a zero byte, which no path can")
     expanded = os.path.expanduser(text)
     if not os.path.isabs(expanded):
-        raise WrongError(f"{text!r} is not absolute", "begin it with / or ~/")
+        raise WrongError(f"{_shown(text)} is not absolute", "begin it with / or ~/")
     return os.path.normpath(expanded)
+
+
+def textfile(value: object) -> str:
+    """An absolute path that node_exporter reads."""
+    found = path(value)
+    if not found.endswith(".prom"):
+        raise WrongError(f"{_shown(found)} does not end in .prom, and node_exporter reads no other")
+    return found
+
+
+def address(value: object) -> tuple[str, int]:
+    """Host (an address, or localhost) and port; a port alone is one of this machine only."""
+    text = word(value)
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or LOOPBACK
+    try:
+        host = LOOPBACK if host == "localhost" else str(ipaddress.ip_address(host))
+    except ValueError as error:
+        raise WrongError(
+            f"{_shown(text)} is not HOST:PORT", 'write an address, as in "127.0.0.1:9469"'
+        ) from error
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise WrongError(f"{_shown(text)} names no port from 1 to 65535")
+    return host, int(port)
+
+
+def urls(value: object) -> tuple[str, ...]:
+    """A list of URLs. They may hold secrets, so nothing that is said of them shows one."""
+    if not isinstance(value, list):
+        raise WrongError("it is not a list of URLs", 'write ["mailtos://..."]')
+    if len(value) > MOST_URLS:
+        raise WrongError(f"{len(value)} are more than the {MOST_URLS} that are told")
+    for number, each in enumerate(value, start=1):
+        if not isinstance(each, str) or not re.match(URL, each) or not each.isprintable():
+            text = f"number {number} of them is no URL"
+            raise WrongError(text, "write it as apprise has it: mailtos://user:password@host")
+    return tuple(value)
+
+
+def without_secrets(value: object) -> list[str]:
+    """What of *urls* may be shown: the services that they name."""
+    given = value if isinstance(value, list | tuple) else []
+    return [f"{str(url).partition(':')[0]}://***" for url in given]
+
+
+def event_kinds(value: object) -> tuple[str, ...]:
+    """A list of words that events have in the journal."""
+    one = one_of(*EVENTS)
+    return tuple(one(each) for each in words(value))
 
 
 def nearest(wrong: object, known: object) -> str | None:
     """`did you mean ...?` when something near it is known."""
+    from difflib import get_close_matches
+
     found = get_close_matches(str(wrong), list(cast("list[str]", known)), n=1)
     return f"did you mean {found[0]}?" if found else None
 
 
-READERS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "mode": one_of("enforce", "observe"),
-    "keep_last": keep_last,
-    "keep_best": keep_best,
-    "keep_every_steps": keep_every_steps,
-    "pin": pin,
-    "min_age": duration,
-    "settle": duration,
-    "broken_after": duration,
-    "trash_for": duration,
-    "finished_after": duration,
-    "high": mark,
-    "low": mark,
-    "hard": mark,
-    "max_headroom": size,
-}
-
-
-def from_text(key: str, text: str) -> object:
-    """What a command line's *text* would be in TOML, for the last word of a key."""
-    if key == "keep_best":
-        return _best_from_text(text)
-    if key.startswith("keep_"):
-        return _number(text)
-    return text
-
-
-def _best_from_text(text: str) -> object:
+def best_of_text(text: str) -> object:
+    """What `COUNT:METRIC:MODE` of a command line would be in TOML."""
     count, *named = text.split(":")
     if not named:
-        return _number(count)
+        return number_of_text(count)
     if len(named) > 2:
         raise WrongError(
             f"{text!r} has too many colons", "write COUNT:METRIC:MODE, as 2:eval_loss:min"
         )
-    return {"count": _number(count), **dict(zip(("metric", "mode"), named, strict=False))}
+    return {"count": number_of_text(count), **dict(zip(("metric", "mode"), named, strict=False))}
 
 
-def _number(text: str) -> object:
+def number_of_text(text: str) -> object:
+    """The number that a command line's *text* is, else the text itself."""
     digits = text.removeprefix("-")
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else text
 
 
 def _shown(value: object) -> str:
-    return repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+    """*value* in a sentence: as it was written, unless that would be a page."""
+    if isinstance(value, int) and abs(value) > MOST:
+        return "a number of more than twelve digits"  # Python refuses to print some of them
+    if isinstance(value, str) and len(value) > LONGEST_SHOWN:
+        return f"{value[:LONGEST_SHOWN]!r}..."
+    return (
+        repr(value)
+        if isinstance(value, str | int | float)
+        else f"a {_TOML.get(type(value), type(value).__name__)}"
+    )

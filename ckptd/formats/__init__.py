@@ -8,11 +8,23 @@ from typing import Final
 from ckptd.formats.base import Claim, Format, Peek
 from ckptd.formats.health import judge
 from ckptd.formats.huggingface import HUGGINGFACE
+from ckptd.formats.strict import STRICT, lists_strictly
 from ckptd.model import Entry
 
 REGISTRY: Final[tuple[Format, ...]] = (HUGGINGFACE,)
 
-__all__ = ["REGISTRY", "Claim", "Format", "Peek", "claims", "judge"]
+__all__ = [
+    "REGISTRY",
+    "STRICT",
+    "Claim",
+    "Format",
+    "Peek",
+    "claims",
+    "exports",
+    "judge",
+    "lists_strictly",
+    "markers",
+]
 
 
 def claims(children: Sequence[Entry]) -> tuple[tuple[Format, Claim], ...]:
@@ -22,3 +34,13 @@ def claims(children: Sequence[Entry]) -> tuple[tuple[Format, Claim], ...]:
         for claim in known.claims(children):
             found.setdefault(claim.name, (known, claim))
     return tuple(found.values())
+
+
+def markers() -> frozenset[str]:
+    """Names of files whose appearance completes a save of some format."""
+    return frozenset(known.marker for known in REGISTRY if known.marker)
+
+
+def exports(children: Sequence[Entry]) -> frozenset[str]:
+    """Names among a directory's own children that belong to a final export of any format."""
+    return frozenset(name for known in REGISTRY for name in known.exports(children))

@@ -32,10 +32,14 @@ class Claim:
 
 
 class Format(Protocol):
-    """One framework family. `proven`: seen live or on real trees, in the tests."""
+    """One framework family. `proven`: seen live or on real trees, in the tests.
+
+    `marker` is the file of a save that is written last; None where there is no such file.
+    """
 
     name: str
     proven: bool
+    marker: str | None
 
     def claims(self, children: Sequence[Entry]) -> Iterable[Claim]:
         """The saves among a directory's own children, by name and kind; no bytes are read."""

@@ -53,6 +53,14 @@ def check_for(path: str) -> Check | None:
 
 def safetensors(entry: Entry, peek: Peek) -> None:
     """A header length, that many bytes of JSON, and tensors up to the last byte of the file."""
+    header(entry, peek)
+
+
+def header(entry: Entry, peek: Peek) -> tuple[dict[str, Any], int]:
+    """The header of a whole safetensors file, and the offset from which its tensors count.
+
+    Raises as the check does where the file is not whole.
+    """
     size = entry.size
     if size < 8:
         raise DamagedError(f"is cut off: {size} bytes, too short for a safetensors header")
@@ -63,10 +71,12 @@ def safetensors(entry: Entry, peek: Peek) -> None:
         raise DamagedError(f"is cut off: its header ends at byte {8 + length}, the file at {size}")
     if length > LONGEST_PARSED_HEADER:
         raise UnsureError(f"has a header of {show_bytes(length)}, too long to be checked")
-    end = 8 + length + _data_end(_header(read(entry, peek, 8, length)))
+    found = _header(read(entry, peek, 8, length))
+    end = 8 + length + _data_end(found)
     if end != size:
         cut = "is cut off" if end > size else "is longer than its tensors"
         raise DamagedError(f"{cut}: its tensors end at byte {end}, the file at {size}")
+    return found, 8 + length
 
 
 def _header(raw: bytes) -> dict[str, Any]:

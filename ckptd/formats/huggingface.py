@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from ckptd.formats import containers, reading
+from ckptd.formats import containers, reading, samples
 from ckptd.formats import trainer_files as files
 from ckptd.formats.base import WITH_THE_SAVE, Claim, Peek
 from ckptd.formats.reading import Fault
@@ -28,6 +28,7 @@ class HuggingFace:
 
     name: str = "huggingface"
     proven: bool = True
+    marker: str | None = files.MARKER
 
     def claims(self, children: Sequence[Entry]) -> Iterable[Claim]:
         """Directories named exactly `checkpoint-<digits>`; a link or a file is none."""
@@ -81,6 +82,8 @@ class _Inspection:
         self._weights = tuple(
             path for path, kind in self._known.items() if kind is What.WEIGHTS and "/" not in path
         )
+        self._to_sample = samples.files(self._weights)
+        self._sampled: dict[str, str | None] = {}
         self._faults = (
             *self._container_faults(),
             *self._shard_faults(),
@@ -109,6 +112,8 @@ class _Inspection:
             best=sign.state.best if sign.state else None,
             trainer_limit=self._limit(),
             names=self._names(saved_at),
+            divergence=sign.state.divergence if sign.state else None,
+            sampled=self._sampled,
         )
 
     # --- what is wrong -------------------------------------------------------------------
@@ -129,7 +134,13 @@ class _Inspection:
             return partial(containers.index, present=self._names_beside(entry.path))
         if entry.kind in {Kind.SYMLINK, Kind.OTHER}:
             return _nothing
+        if entry.path in self._to_sample:
+            return self._check_and_sample
         return containers.check_for(entry.path)
+
+    def _check_and_sample(self, entry: Entry, peek: Peek) -> None:
+        header, begin = containers.header(entry, peek)
+        self._sampled |= samples.sample(entry, peek, header, begin)
 
     def _names_beside(self, path: str) -> set[str]:
         folder = path.rpartition("/")[0]
@@ -189,7 +200,7 @@ class _Inspection:
             return _Sign(Marker.TORN, state.text, doubt=None if state.proven else state.text)
         if self._claim.step not in {None, state.step}:
             text = f"{files.MARKER} speaks of step {state.step}, not of {self._claim.step}"
-            return _Sign(Marker.FOREIGN, text, replace(state, metrics={}))
+            return _Sign(Marker.FOREIGN, text, replace(state, metrics={}, divergence=None))
         return self._dated(entry, state)
 
     def _dated(self, marker: Entry, state: State) -> _Sign:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -12,6 +13,12 @@ from ckptd.model import Entry, Kind
 from ckptd.units import show_bytes, show_text
 
 MOST_JSON: Final = 64 * 2**20
+# Memory that the values of one JSON text may take; ten times its own length is usual, 30 possible.
+MOST_MEMORY: Final = 448 * 2**20
+# Bytes that Python takes at least for what such a sign begins, and for one more value in it.
+_WEIGHTS: Final = {b"{": 240, b"[": 90, b",": 70, b":": 60}
+# Python writes no number of more than 4300 digits, so nothing may be reckoned with one near that.
+_TOO_LONG: Final = re.compile(rb"(?<![0-9])[0-9]{1000}")
 _PIECE: Final = 8 * 2**20
 
 Found = TypeVar("Found")
@@ -89,10 +96,26 @@ def read_json(entry: Entry, peek: Peek) -> Any:
     return parse_json(read(entry, peek, 0, entry.size))
 
 
-def parse_json(raw: bytes) -> Any:
-    """The value of a JSON text, NaN and Infinity allowed as trainers write them; DamagedError."""
+def number(value: object) -> float | None:
+    """A number of a JSON text as a float; None for anything else, and for one too large."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
     try:
-        return json.loads(raw.decode("utf-8"))
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def parse_json(raw: bytes) -> Any:
+    """The value of a JSON text, NaN and Infinity allowed as trainers write them; DamagedError.
+
+    UnsureError for one whose values would take more than 448 MiB of memory.
+    """
+    memory = sum(raw.count(sign) * weight for sign, weight in _WEIGHTS.items())
+    if memory > MOST_MEMORY:
+        raise UnsureError(f"would take {show_bytes(memory)} of memory, too much to be read")
+    try:
+        value = json.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DamagedError(f"is not JSON: byte {error.start} is no UTF-8") from error
     except json.JSONDecodeError as error:
@@ -103,3 +126,6 @@ def parse_json(raw: bytes) -> Any:
         raise DamagedError("holds a number too long to be read") from error
     except RecursionError as error:
         raise DamagedError("is not JSON that can be read: it is nested too deeply") from error
+    if _TOO_LONG.search(raw):
+        raise UnsureError("holds a number too long to be reckoned with")
+    return value

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ckptd.formats import divergence, reading
 from ckptd.formats.base import Peek
 from ckptd.formats.reading import DamagedError, read, read_json
-from ckptd.model import Entry, RecordedBest
+from ckptd.model import Divergence, Entry, RecordedBest
 
 # A name with more digits is a checkpoint of unknown step: no training counts so far.
 LONGEST_STEP: Final = 15
@@ -26,11 +27,12 @@ _NUMBERS: Final = frozenset({"BININT", "BININT1", "BININT2", "INT", "LONG", "LON
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A `trainer_state.json` that parsed: its step, the metrics at it, and the recorded best."""
+    """A `trainer_state.json` that parsed: its step, the metrics at it, the best, its log's end."""
 
     step: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     best: RecordedBest | None = None
+    divergence: Divergence | None = None
 
 
 def is_name(name: str) -> bool:
@@ -54,7 +56,8 @@ def read_state(entry: Entry, peek: Peek) -> State:
     step = state.get("global_step")
     if type(step) is not int:
         raise DamagedError("names no global_step")
-    return State(step, _metrics(state.get("log_history"), step), _best(state))
+    history = state.get("log_history")
+    return State(step, _metrics(history, step), _best(state), divergence.at_the_end(history, step))
 
 
 def _metrics(history: object, step: int) -> dict[str, float]:
@@ -65,17 +68,8 @@ def _metrics(history: object, step: int) -> dict[str, float]:
         for line in lines
         if isinstance(line, dict) and line.get("step") == step
         for key, value in line.items()
-        if key not in {"step", "epoch"} and (number := _number(value)) is not None
+        if key not in {"step", "epoch"} and (number := reading.number(value)) is not None
     }
-
-
-def _number(value: object) -> float | None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return None
 
 
 def _best(state: dict[str, Any]) -> RecordedBest | None:
@@ -85,7 +79,7 @@ def _best(state: dict[str, Any]) -> RecordedBest | None:
         return None
     step = state.get("best_global_step")
     known = step if type(step) is int else step_of(name)
-    return RecordedBest(name, known, _number(state.get("best_metric")))
+    return RecordedBest(name, known, reading.number(state.get("best_metric")))
 
 
 # --- training_args.bin -------------------------------------------------------------------

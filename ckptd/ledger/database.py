@@ -13,32 +13,26 @@ from contextlib import closing, contextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
+from ckptd.ledger.schema import NewerError, StrangeError, bring_up, check
 from ckptd.units import show_text
 
 Row = tuple[Any, ...]
 Statement = tuple[str, Sequence[Any]]
 _T = TypeVar("_T")
 
-_APPLICATION: Final = 0x636B7074  # "ckpt" in SQLite's header: the file is ours
-_VERSION: Final = 1
 _BUSY: Final = 2.0  # seconds to wait for another ckptd before a record goes to a slot instead
-_SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS records (
-    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at REAL NOT NULL, event TEXT NOT NULL,
-    outcome TEXT NOT NULL, checkpoint BLOB NOT NULL, run BLOB NOT NULL, body BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS records_at ON records (at);
-CREATE INDEX IF NOT EXISTS records_checkpoint ON records (checkpoint);
-CREATE TABLE IF NOT EXISTS saves (
-    run BLOB NOT NULL, name BLOB NOT NULL, saved_at REAL NOT NULL, step TEXT,
-    bytes INTEGER NOT NULL, duration REAL, PRIMARY KEY (run, name, saved_at)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS adopted (run BLOB PRIMARY KEY, inode TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {_VERSION};
-COMMIT;
-"""
-
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# ERROR: a table or a column that every ledger has is not there.
+_DAMAGED: Final = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_FORMAT,
+    }
+)
 _NO_WAL: Final = frozenset(
     {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS}
 )
@@ -52,19 +46,12 @@ _UNAVAILABLE: Final = _NO_WAL | {
 }
 
 
-class _StrangeError(sqlite3.DatabaseError):
-    """A file that is whole but no ledger, or one that a newer ckptd writes."""
-
-    def __init__(self, text: str, code: int) -> None:
-        super().__init__(text)
-        self.sqlite_errorcode = code
-
-
 class Database:
     """Reads and writes for several threads, over one connection that is opened when needed.
 
-    `wal` is off on a filesystem that other hosts write to: its shared memory does not reach
-    them. A damaged file is renamed beside and a new one begun; `alarms` tells of it.
+    `wal` is off where the memory that it maps reaches no other host, or has no room on a disk that
+    is full (`disk.maps_hold`). A damaged file is renamed beside and a new one begun; `alarms` tells
+    of it.
     """
 
     def __init__(self, path: str, *, wal: bool = True) -> None:
@@ -85,9 +72,13 @@ class Database:
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         """What *query* finds; nothing when the file cannot even be read."""
-        found = self._attempt(lambda db: db.execute(query, values).fetchall())
+        found = self.rows_to_change(query, values)
         # On a full disk SQLite cannot even make the files that a reader shares with writers.
         return self._reader.rows(query, values) if found is None else found
+
+    def rows_to_change(self, query: str, values: Sequence[Any] = ()) -> list[Row] | None:
+        """What *query* finds in a file that can be written now; None when it cannot."""
+        return self._attempt(lambda db: db.execute(query, values).fetchall())
 
     def write(self, statements: Sequence[Statement], *, durable: bool) -> bool:
         """Runs *statements* as one transaction; False, with nothing written, when it cannot.
@@ -101,8 +92,13 @@ class Database:
             for _ in range(2):
                 try:
                     return work(self._connected())
+                except UnicodeDecodeError as error:  # what SQLite says of damage quotes it
+                    self.close()
+                    self._set_aside(str(error))
                 except sqlite3.DatabaseError as error:
                     self.close()
+                    if isinstance(error, NewerError):
+                        self.alarms[_newer_text(self._path)] = None
                     if _code(error) in _UNAVAILABLE:
                         return None
                     if _code(error) not in _DAMAGED:
@@ -121,13 +117,16 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         if os.path.lexists(self._path) and not stat.S_ISREG(os.lstat(self._path).st_mode):
-            raise _StrangeError("it is not a regular file", sqlite3.SQLITE_NOTADB)
+            raise StrangeError("it is not a regular file", sqlite3.SQLITE_NOTADB)
         db = sqlite3.connect(
             self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
         )
+        db.text_factory = _text
         try:
-            _prepare(db, wal=self._wal)
-        except sqlite3.DatabaseError:
+            check(db)
+            _use_journal(db, wal=self._wal)
+            bring_up(db)
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
             db.close()
             raise
         return db
@@ -159,10 +158,11 @@ class DatabaseReader:
             if not stat.S_ISREG(os.lstat(self._path).st_mode):
                 return []
             with closing(sqlite3.connect(self._uri(), uri=True, timeout=_BUSY)) as db:
+                db.text_factory = _text
                 return db.execute(query, values).fetchall()
         except OSError:
             return []
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self.alarms[f"{show_text(self._path)} cannot be read: {error}"] = None
             return []
 
@@ -175,21 +175,25 @@ class DatabaseReader:
         return f"file:{quote(os.fsencode(os.path.abspath(self._path)))}?mode={mode}"
 
 
-def _prepare(db: sqlite3.Connection, *, wal: bool) -> None:
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application == _APPLICATION and version > _VERSION:
-        raise _StrangeError("a newer ckptd writes it", sqlite3.SQLITE_PERM)
-    if application != _APPLICATION and tables:
-        raise _StrangeError("it is no ledger", sqlite3.SQLITE_NOTADB)
+def _text(raw: bytes) -> str:
+    """A text that a disk may have changed is no reason to read nothing."""
+    return raw.decode("utf-8", "replace")
+
+
+def _newer_text(path: str) -> str:
+    return (
+        f"{show_text(path)} is one that a newer ckptd writes, so records wait beside it and"
+        " the history ends here; install that ckptd again, or name another state directory with"
+        " --state"
+    )
+
+
+def _use_journal(db: sqlite3.Connection, *, wal: bool) -> None:
     try:
         db.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'TRUNCATE'}")
     except sqlite3.OperationalError as error:
         if _code(error) not in _NO_WAL:  # else it stays with the journal that works
             raise
-    if application != _APPLICATION:
-        db.executescript(_SCHEMA)
 
 
 def _transact(db: sqlite3.Connection, statements: Sequence[Statement], *, durable: bool) -> bool:

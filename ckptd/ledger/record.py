@@ -69,6 +69,26 @@ def unpack(packed: bytes) -> Record:
     return Record(**known | {"step": step_number(fields["step"])})
 
 
+def unpacked(packed: bytes) -> Record | None:
+    """As `unpack`; None for bytes that `pack` never made: a disk may have changed them."""
+    try:
+        record = unpack(packed)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return record if _is_sound(record) else None
+
+
+def _is_sound(record: Record) -> bool:
+    texts = (record.event, record.checkpoint, record.run, record.rule, record.reason)
+    return (
+        all(isinstance(text, str) for text in (*texts, record.outcome, record.id))
+        and isinstance(record.at, int | float)
+        and type(record.bytes) is int
+        and isinstance(record.error, str | None)
+        and isinstance(record.details, dict)
+    )
+
+
 def step_text(step: int | None) -> str | None:
     """A step as text: SQLite's integers end at 64 bits, a name's digits do not."""
     return None if step is None else str(step)

@@ -4,10 +4,22 @@ Paths and names are `str` as `os.fsdecode` gives them (bytes that are no UTF-8 s
 surrogates). Sizes are bytes on disk, spans are seconds, moments are aware datetimes in UTC.
 """
 
-from ckptd.model.decision import Action, Outcome, Plan, Reason, Relief, RunPlan, Verdict
-from ckptd.model.findings import Findings, Marker, Part, RecordedBest
+from ckptd.model.decision import (
+    Action,
+    Obstacle,
+    Outcome,
+    Outlook,
+    Plan,
+    Reason,
+    Relief,
+    RunPlan,
+    Verdict,
+)
+from ckptd.model.findings import Divergence, Findings, Marker, Part, RecordedBest
 from ckptd.model.listing import Entry, Identity, Tree
 from ckptd.model.words import (
+    DROP_IN,
+    EVENTS,
     FIRST_MOMENT,
     LAST_MOMENT,
     TRASH,
@@ -19,10 +31,12 @@ from ckptd.model.words import (
     moment,
 )
 from ckptd.model.world import (
+    CALM,
     BestMetric,
     Checkpoint,
     Filesystem,
     Run,
+    Saved,
     Series,
     TrashItem,
     Unreadable,
@@ -31,6 +45,9 @@ from ckptd.model.world import (
 )
 
 __all__ = [
+    "CALM",
+    "DROP_IN",
+    "EVENTS",
     "FIRST_MOMENT",
     "LAST_MOMENT",
     "TRASH",
@@ -38,6 +55,7 @@ __all__ = [
     "ActionKind",
     "BestMetric",
     "Checkpoint",
+    "Divergence",
     "Entry",
     "Filesystem",
     "Findings",
@@ -45,7 +63,9 @@ __all__ = [
     "Identity",
     "Kind",
     "Marker",
+    "Obstacle",
     "Outcome",
+    "Outlook",
     "Part",
     "Plan",
     "Reason",
@@ -54,6 +74,7 @@ __all__ = [
     "Role",
     "Run",
     "RunPlan",
+    "Saved",
     "Series",
     "Standing",
     "TrashItem",

@@ -40,7 +40,8 @@ class Action:
 
     `checkpoint` is set for what still lies in its run, `item` for what lies in the trash.
     `purge_now` asks that what is let go is unlinked at once: only that frees space. `pressed`:
-    its filesystem needs that space. `wait` is the seconds of calm before it may be taken.
+    its filesystem needs that space, `urgent`: before calm is over. `wait` is the seconds of calm
+    before it may be taken. `filesystem` is the name of the one that it relieves.
     """
 
     kind: ActionKind
@@ -53,27 +54,64 @@ class Action:
     item: TrashItem | None = None
     purge_now: bool = False
     pressed: bool = False
+    urgent: bool = False
     wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Something large on a filesystem: where, its bytes on disk, and what it is, in words."""
+
+    path: str
+    bytes: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Relief:
-    """What a filesystem needs, in bytes: its state, demand, reserve, and what nobody may give."""
+    """What a filesystem needs: its state, the demand, and the shortfall that nobody may give.
+
+    In bytes, and in `inodes`. `reserve` are the bytes that the next saves may take, `coming` the
+    part of them that is expected; the rest is for saves that grow. `urgent`: what is demanded is
+    needed before calm is over. `full_in_seconds` is when it is full if nothing is let go,
+    `spent_in_seconds` when it is although all that may go has gone; None: never, as far as is
+    known. `in_the_way` are the largest things there that ckptd lets nobody have, or does not know.
+    `floor` and `inodes_floor`: with less free than that, more would be demanded.
+    `relieving` are the names under which a mark that was passed is remembered until `low`.
+    """
 
     filesystem: Filesystem
     state: str = "ok"
     demand: int = 0
+    inodes: int = 0
     reserve: int = 0
+    coming: int = 0
+    urgent: bool = False
     shortfall: int = 0
+    inodes_shortfall: int = 0
     full_in_seconds: float | None = None
+    spent_in_seconds: float | None = None
+    floor: int = 0
+    inodes_floor: int = 0
+    in_the_way: tuple[Obstacle, ...] = ()
+    relieving: frozenset[str] = frozenset()
+
+    @property
+    def pressed(self) -> bool:
+        """Whether something is demanded: bytes or inodes."""
+        return self.demand > 0 or self.inodes > 0
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """The verdicts on one run's checkpoints, oldest first."""
+    """The verdicts on one run's checkpoints, oldest first.
+
+    `beyond_max_size` are the bytes that it holds beyond its `max_size` and nobody may give.
+    """
 
     run: Run
     verdicts: tuple[Verdict, ...]
+    beyond_max_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +135,16 @@ class Plan:
 
     @property
     def relieving(self) -> frozenset[str]:
-        """Paths of the filesystems under demand: the next plan's `before`."""
-        return frozenset(relief.filesystem.path for relief in self.filesystems if relief.demand)
+        """What is past a mark, and to be relieved until `low`: the next plan's `before`."""
+        return frozenset(name for relief in self.filesystems for name in relief.relieving)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """When something would go: in so many `seconds`, None where that is not known, and in words."""
+
+    seconds: float | None
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,12 +40,32 @@ class RecordedBest:
 
 
 @dataclass(frozen=True, slots=True)
+class Divergence:
+    """A training whose numbers went non-finite and stayed so until the end of what is known.
+
+    `what` names the number (`grad_norm`, `loss`, `eval_loss` or a tensor) and `value` what it
+    became (`nan`, `inf`, `-inf`), `since` the step at which that was first seen, `finite_at` the
+    last step at which it was seen not to be so. Not `proven` while it may yet pass.
+    """
+
+    what: str
+    value: str
+    since: int
+    finite_at: int | None = None
+    proven: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.value} since step {self.since}"
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What a format read in one claim. From bytes alone: no clock, no process, no sibling.
 
     `roles` are the kinds of file present, for comparison between siblings; `damage` holds one
     sentence for each piece of positive evidence; `doubts` what speaks neither way. `names` are the
-    entries that came with the save.
+    entries that came with the save. `divergence` is what its own log ends with; `sampled` are some
+    tensors of its weights and what the first number in them that is not finite is, if any.
     """
 
     recognised: bool
@@ -64,3 +84,5 @@ class Findings:
     best: RecordedBest | None = None
     trainer_limit: int | None = None
     names: frozenset[str] = frozenset()
+    divergence: Divergence | None = None
+    sampled: Mapping[str, str | None] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ckptd.model.words import Kind
 
@@ -51,6 +51,18 @@ class Tree:
         return sum(sizes.values())
 
     @property
+    def inodes(self) -> int:
+        """Inodes that come free with it, the directories among them."""
+        names = Counter((e.device, e.inode) for e in self.entries)
+        dirs = 1 + sum(e.kind is Kind.DIRECTORY for e in self.entries)
+        own = {
+            (e.device, e.inode)
+            for e in self.entries
+            if e.kind is not Kind.DIRECTORY and e.links <= names[e.device, e.inode]
+        }
+        return dirs + len(own)
+
+    @property
     def shared(self) -> int:
         """Bytes on disk that have names outside as well: unlinking this tree does not free them."""
         names = Counter((e.device, e.inode) for e in self.files)
@@ -67,9 +79,16 @@ class Identity:
     """Which bytes these are. Equal identities: nothing inside was added, replaced or rewritten.
 
     `digest` covers the path, kind, inode, size and mtime of every entry below; the mode, the
-    owner and extended attributes are left out, so that a pin changes nothing.
+    owner and extended attributes are left out, so that a pin changes nothing. `touched` covers the
+    times of change of the files, which a person cannot put back: who rewrites one in place may
+    leave its size and mtime as they were. It is no part of being equal; `is_untouched` asks it.
     """
 
     device: int
     inode: int
     digest: str
+    touched: str = field(default="", compare=False)
+
+    def is_untouched(self, now: Identity) -> bool:
+        """Whether *now* are the same bytes, and nobody has had a hand on them since."""
+        return (self, self.touched) == (now, now.touched)

@@ -8,7 +8,32 @@ from enum import StrEnum
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_MOMENT = datetime(1, 1, 1, tzinfo=UTC)
 LAST_MOMENT = datetime(9999, 12, 31, tzinfo=UTC)
+DROP_IN = ".ckptd.toml"  # the name of an experiment's own configuration
 TRASH = ".ckptd-trash"  # the name of the directory, in its place
+EVENTS = (
+    "recognised",
+    "evict",
+    "set_aside",
+    "slim",
+    "archive",
+    "purge",
+    "restore",
+    "pin",
+    "unpin",
+    "adopt",
+    "finish",
+    "refuse",
+    "broken",
+    "diverged",
+    "pressure",
+    "relieved",
+    "shortfall",
+    "unreadable",
+    "frozen",
+    "config",
+    "watch",
+    "ledger",
+)  # the kinds of audit events that somebody may ask to be told of
 
 
 def moment(nanoseconds: int) -> datetime:

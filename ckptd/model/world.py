@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from math import inf
+from typing import Final, Literal
 
-from ckptd.model.findings import Part
+from ckptd.model.findings import Divergence, Part
 from ckptd.model.listing import Identity
 from ckptd.model.words import ActionKind, Health
+
+# Seconds: trainers list and stat their checkpoints right after a save (DESIGN section 3, Calm).
+CALM: Final = 2.0
+_BREATH: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +29,14 @@ class Use:
     pid: int = 0
     command: str = ""
 
+    @property
+    def who(self) -> str:
+        """`python (pid 42)`, or that it is somebody."""
+        return f"{self.command} (pid {self.pid})" if self.pid else "a process"
+
     def of(self, thing: str) -> str:
         """The sentence with *thing* (`it`, `this run`) as what is used."""
-        who = f"{self.command} (pid {self.pid})" if self.pid else "a process"
+        who = self.who
         return {
             "open": f"{who} has a file of {thing} open",
             "mapped": f"{who} has a file of {thing} mapped",
@@ -46,7 +56,8 @@ class Checkpoint:
     `age` is the seconds since it was complete, `recorded_best` the name that the trainer's state
     inside it calls its best, `foreign` what a person put into it later. `unseen`: its owner's
     processes are hidden from us, so nobody can say who uses it. `shared`: bytes that hard links
-    elsewhere keep, so that letting it go does not free them.
+    elsewhere keep, so that letting it go does not free them. `inodes` come free with it.
+    `divergence`: its training's numbers are not finite any more, or may not be.
     """
 
     path: str
@@ -70,6 +81,8 @@ class Checkpoint:
     foreign: tuple[str, ...] = ()
     unseen: bool = False
     shared: int = 0
+    inodes: int = 1
+    divergence: Divergence | None = None
 
     @property
     def order(self) -> tuple[datetime, int, str]:
@@ -80,8 +93,22 @@ class Checkpoint:
     def complete(self) -> bool:
         return self.health is Health.COMPLETE
 
+    @property
+    def diverged(self) -> bool:
+        return self.divergence is not None and self.divergence.proven
+
 
 Series = tuple[Checkpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """One whole save, there or gone: bytes on disk, `saved_at` in seconds since 1970."""
+
+    name: str
+    step: int | None
+    bytes: int
+    saved_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +127,9 @@ class Run:
     checkpoint it points at; `calm` is the seconds for which nothing is let go here yet;
     `trainer_limit` is the number that the trainer itself rotates to; `exports` are files of a
     final export lying beside the checkpoints; `mixed_owners` lets root act on files that are not
-    the run's owner's. `live` says that a process names or opens it.
+    the run's owner's. `live` says that a process names or opens it, `finished` that its training
+    is over; `leases` that the kernel tells here whether a file is open. `saves` are the last whole
+    saves that are known, there or gone, oldest first; none of them from the future.
     """
 
     path: str
@@ -111,6 +140,7 @@ class Run:
     inode: int
     uid: int
     checkpoints: Series
+    gid: int = -1
     adopted: bool = False
     live: bool = False
     finished: bool = False
@@ -125,15 +155,37 @@ class Run:
     policy_from: tuple[str, ...] = ()
     next_save_bytes: int = 0
     save_interval_seconds: float | None = None
+    saves: tuple[Saved, ...] = ()
+    leases: bool = False
 
     @property
     def complete(self) -> Series:
-        return tuple(c for c in self.checkpoints if c.complete)
+        return tuple([c for c in self.checkpoints if c.health is Health.COMPLETE])
+
+    @property
+    def breath(self) -> float:
+        """Seconds after a save for which not even demand lets go of anything.
+
+        A trainer that rotates dies of a name that it has listed and cannot stat. It is a part of
+        the time between two saves, so that saves however fast do not keep relief away.
+        """
+        return min(_BREATH, (self.save_interval_seconds or inf) / 8)
+
+    @property
+    def breathing(self) -> float:
+        """What is left of `breath` after the newest save."""
+        return max(0.0, self.calm - (CALM - self.breath))
 
 
 @dataclass(frozen=True, slots=True)
 class Filesystem:
-    """What statvfs says of a watch. `free` is what an ordinary user may still write (f_bavail)."""
+    """What can be full: what statvfs says of a watch, or a `limit` on a part of what lies there.
+
+    `free` is what an ordinary user may still write (f_bavail). `writes` are the bytes a second
+    that others than the runs were seen to write there just now, `grows` those of a good while.
+    `limit` says what else bounds it, in words (`capacity`, `quota of user 1000`); then `runs` are
+    the paths of those that it bounds, and it is not what statvfs says.
+    """
 
     path: str
     mount: str
@@ -144,6 +196,19 @@ class Filesystem:
     inodes_total: int
     inodes_free: int
     shared: bool = False
+    writes: float = 0.0
+    grows: float = 0.0
+    limit: str = ""
+    runs: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """Its path, and what bounds it besides the disk."""
+        return f"{self.path} ({self.limit})" if self.limit else self.path
+
+    def bounds(self, run: str, filesystem: str) -> bool:
+        """Whether what *run*, which lies on *filesystem*, writes counts here."""
+        return run in self.runs if self.limit else filesystem == self.path
 
     @property
     def used_percent(self) -> float:
@@ -157,7 +222,8 @@ class TrashItem:
     """One checkpoint in the trash.
 
     `place` is the directory that holds `.ckptd-trash`; `run` the absolute path it came from.
-    `known` is False when no record tells where it came from: then it is left alone.
+    `known` is False when no record tells where it came from: then it is left alone. `trash_for`
+    is for how many seconds it was to stay when it came.
     """
 
     id: str
@@ -174,6 +240,8 @@ class TrashItem:
     filesystem: str = ""
     known: bool = True
     reason: str = ""
+    trash_for: float = 0.0
+    inodes: int = 1
 
     @property
     def path(self) -> str:
@@ -185,19 +253,24 @@ class TrashItem:
 class Unreadable:
     """Something under a watch that could not be seen, and why.
 
-    `passed_over`: it was seen, and is named like a checkpoint without being one.
+    `passed_over`: it was seen, and is named like a checkpoint without being one. `uid` is the
+    only user besides root who may be told, where the sentence says what others cannot read.
+    `unanswered`: its filesystem does not answer, so what was there is there for all we know.
     """
 
     path: str
     error: str
     passed_over: bool = False
+    uid: int | None = None
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything a plan is made from."""
+    """Everything a plan is made from. `frozen` are drop-ins that cannot be obeyed, and why."""
 
     runs: tuple[Run, ...] = ()
     filesystems: tuple[Filesystem, ...] = ()
     trash: tuple[TrashItem, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    frozen: tuple[Unreadable, ...] = ()

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from itertools import pairwise
 from posixpath import basename, dirname, normpath
 from typing import Final, Literal
 
 from ckptd.formats.base import WITH_THE_SAVE
-from ckptd.model import BestMetric, Checkpoint, Entry, Findings, Kind, Role, Tree, moment
+from ckptd.model import (
+    BestMetric,
+    Divergence,
+    Entry,
+    Findings,
+    Kind,
+    Role,
+    Tree,
+    moment,
+)
 
 _DIGITS: Final = re.compile(r"\d+")
 
@@ -39,7 +49,7 @@ def _metric_with(metrics: Mapping[str, float], value: float) -> str | None:
 
 def _mode(metric: str, best: float, findings: Sequence[Findings]) -> Literal["min", "max"]:
     values = [f.metrics[metric] for f in findings if metric in f.metrics]
-    others = [value for value in values if value != best]
+    others = [value for value in values if value != best and math.isfinite(value)]
     if others:
         return "max" if best > max(others) else "min"
     return "min" if metric.endswith("loss") else "max"
@@ -108,8 +118,59 @@ def _shape(path: str) -> str:
     return _DIGITS.sub("#", path)
 
 
-def interval(checkpoints: Sequence[Checkpoint]) -> float | None:
-    """Median seconds between complete saves, oldest first; None with fewer than two."""
-    times = [c.saved_at for c in checkpoints if c.complete]
-    gaps = sorted((b - a).total_seconds() for a, b in pairwise(times))
-    return gaps[len(gaps) // 2] if gaps else None
+def divergences(complete: Sequence[Findings]) -> tuple[Divergence | None, ...]:
+    """For each complete save of a run, oldest first: how its training had diverged, or may have.
+
+    The newest save of the same training tells what became of what an older one's log ends with;
+    where steps go back another training began. Weights that are not finite prove it where an
+    earlier save has finite numbers in the same tensor.
+    """
+    by_log = reversed([*_by_logs(complete)])
+    by_weights = _by_weights(complete)
+    return tuple(
+        _together(logged, sampled) for logged, sampled in zip(by_log, by_weights, strict=True)
+    )
+
+
+def _by_logs(complete: Sequence[Findings]) -> Iterator[Divergence | None]:
+    """What the logs say, newest first."""
+    later = newest = None
+    for found in reversed(complete):
+        if later is None or newest is None or _step(found) >= _step(later):
+            newest = found
+        later = found
+        yield _in_hindsight(found.divergence, newest.divergence)
+
+
+def _in_hindsight(then: Divergence | None, last: Divergence | None) -> Divergence | None:
+    """A log goes on where an earlier one ended, so both name the same first step, or it passed."""
+    if then is None or last is None or then.since < last.since:
+        return None
+    return last if then.since == last.since else then
+
+
+def _by_weights(complete: Sequence[Findings]) -> Iterator[Divergence | None]:
+    """What the sampled weights say, oldest first."""
+    finite: dict[str, int] = {}  # tensors that were finite, and the last step so
+    lost: dict[str, Divergence] = {}  # tensors that were and are not any more
+    for found in complete:
+        first: Divergence | None = None
+        for name, value in found.sampled.items():
+            step = _step(found)
+            if value is None:
+                finite[name] = step
+                lost.pop(name, None)
+            elif name in finite:
+                if name not in lost or lost[name].since > step:
+                    lost[name] = Divergence(name, value, step, finite[name])
+                first = first or lost[name]
+        yield first
+
+
+def _together(logged: Divergence | None, sampled: Divergence | None) -> Divergence | None:
+    """Weights prove it, and a log that suspects it knows better since when."""
+    return replace(logged, proven=True) if logged and sampled else logged or sampled
+
+
+def _step(found: Findings) -> int:
+    return -1 if found.step is None else found.step

@@ -5,12 +5,16 @@ A one-shot command begins with an empty memory: then file times and the wall clo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
-from ckptd.model import Findings, Identity
+from ckptd.model import Findings, Identity, Saved
+from ckptd.observe.experiments import DropIns
 
 Key = tuple[str, str]  # run path, checkpoint name
+MOST_SAVES: Final = 50  # of a run, the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,51 @@ class Sighting:
 
 
 @dataclass(slots=True)
+class Trend:
+    """What others than the runs have on a filesystem, at moments of the last `window` seconds.
+
+    The moments lie at least `apart` from each other; less than `least` of them tells no trend.
+    """
+
+    window: float
+    apart: float
+    least: float
+    seen: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def pace(self, monotonic: float, size: int) -> float:
+        """Bytes a second by which it grew, now that it is *size*; 0.0 where it did not.
+
+        One look alone may err: what was unlinked comes free late, an open save grows meanwhile.
+        """
+        if not self.seen or monotonic - self.seen[-1][0] >= self.apart:
+            self.seen.append((monotonic, size))
+        while monotonic - self.seen[0][0] > self.window:
+            self.seen.popleft()
+        (begun, before), (ended, _) = self.seen[0], self.seen[-1]
+        if len(self.seen) < 3 or ended - begun < self.least:
+            return 0.0
+        grown = min(self.seen[-1][1], self.seen[-2][1]) - before
+        return max(0.0, grown / (ended - begun))
+
+
+@dataclass(slots=True)
+class Others:
+    """How fast others than the runs fill a filesystem: at this moment, and for a good while."""
+
+    now: Trend = field(default_factory=lambda: Trend(window=60.0, apart=0.2, least=0.4))
+    lasting: Trend = field(default_factory=lambda: Trend(window=3600.0, apart=20.0, least=600.0))
+
+
+@dataclass(slots=True)
 class Memory:
-    """Sightings by run and name, and which runs had saves at the last look."""
+    """Sightings by run and name, which runs had saves at the last look, past saves by run."""
 
     sightings: dict[Key, Sighting] = field(default_factory=dict)
     runs: dict[str, bool] = field(default_factory=dict)  # path -> born under this watch
+    saves: dict[str, tuple[Saved, ...]] = field(default_factory=dict)
+    drop_ins: DropIns = field(default_factory=DropIns)
+    others: dict[str, Others] = field(default_factory=dict)  # by filesystem
+    weights: dict[str, tuple[float, int]] = field(default_factory=dict)  # of what is no save
     looked_at: float | None = None  # wall clock of the last look, seconds since 1970
 
     def quiet(self, key: Key, identity: Identity, monotonic: float) -> float | None:
@@ -44,9 +88,30 @@ class Memory:
             return 0.0
         return None if seen.since is None else monotonic - seen.since
 
-    def forget(self, kept: Collection[Key], runs: Collection[str]) -> None:
-        """Drops what is no longer there, so that a run that comes back counts as new."""
+    def add_saves(self, run: str, saves: Iterable[Saved]) -> tuple[Saved, ...]:
+        """The last saves of *run* that are known, oldest first, *saves* among them."""
+        every = {(s.name, s.saved_at): s for s in (*self.saves.get(run, ()), *saves)}
+        ordered = sorted(every.values(), key=lambda save: (save.saved_at, save.name))
+        self.saves[run] = tuple(ordered[-MOST_SAVES:])
+        return self.saves[run]
+
+    def forget(
+        self, kept: Collection[Key], runs: Collection[str], away: tuple[str, ...] = ()
+    ) -> None:
+        """Drops what is no longer there, so that a run that comes back counts as new.
+
+        Below the paths *away* nobody answers: there everything is as it was, for all we know.
+        """
         for gone in self.sightings.keys() - set(kept):
-            del self.sightings[gone]
+            if not _lies_in(gone[0], away):
+                del self.sightings[gone]
         for path in self.runs.keys() - set(runs):
-            del self.runs[path]
+            if not _lies_in(path, away):
+                del self.runs[path]
+        for path in self.saves.keys() - set(runs):
+            if not _lies_in(path, away):
+                del self.saves[path]
+
+
+def _lies_in(run: str, places: tuple[str, ...]) -> bool:
+    return any(f"{run}/".startswith(f"{place.rstrip('/')}/") for place in places)

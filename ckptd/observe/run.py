@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
 from ckptd import beneath, formats, scan
 from ckptd.errors import UnreadableError
 from ckptd.model import (
+    CALM,
     Checkpoint,
     Entry,
     Findings,
@@ -19,16 +19,19 @@ from ckptd.model import (
     Kind,
     Role,
     Run,
+    Saved,
     Unreadable,
     Use,
 )
 from ckptd.observe import facts
 from ckptd.observe.memory import Memory, Sighting
+from ckptd.observe.patience import SPENT
+from ckptd.observe.rights import rights
 from ckptd.observe.save import UNKNOWN, Moment, Save, Surroundings, find
+from ckptd.policy.facts import CLOCK_SLACK
+from ckptd.policy.foresight import is_finished
+from ckptd.policy.rhythm import rhythm
 from ckptd.units import show_text
-
-# Trainers list and stat their checkpoints right after a save (DESIGN section 3, Calm).
-CALM: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,13 @@ def see(found: scan.FoundRun, around: Surroundings, memory: Memory) -> Seen:
     with _directory(found.path) as run_fd:
         stat = os.fstat(run_fd)
         for claimed in found.claims:
+            around.beat()
+            if around.is_over(stat.st_uid):
+                unreadable.append(Unreadable(f"{found.path}/{claimed[1].name}", SPENT))
+                continue
             try:
-                save = find(run_fd, found.path, claimed, around, memory)
+                with rights(stat, run_fd, claimed[1].name, mixed=around.watch.mixed_owners):
+                    save = find(run_fd, found.path, claimed, around, memory)
             except UnreadableError as error:
                 unreadable.append(Unreadable(f"{found.path}/{claimed[1].name}", str(error)))
             else:
@@ -58,14 +66,26 @@ def see(found: scan.FoundRun, around: Surroundings, memory: Memory) -> Seen:
     live = around.command_lives or bool(live_users)
     judged = _judge_all(saves, around, live=live)
     _remember(found.path, judged, memory, around.at)
-    checkpoints = tuple(
+    checkpoints = _with_divergences(
         sorted(
             (_checkpoint(found.path, save, judged, around, memory) for save in saves),
             key=lambda checkpoint: checkpoint.order,
-        )
+        ),
+        saves,
     )
     run = _run(found, stat, checkpoints, saves, around)
-    run = replace(run, live=live, users=live_users, calm=_calm(run))
+    saves_known = _saves_known(run, around, memory)
+    pace = rhythm(saves_known)
+    run = replace(
+        run,
+        live=live,
+        users=live_users,
+        calm=_calm(run),
+        saves=saves_known,
+        next_save_bytes=pace.bytes if pace else 0,
+        save_interval_seconds=pace.seconds if pace else None,
+    )
+    run = replace(run, finished=is_finished(run, around.at.now, around.policy.finished_after))
     return Seen(
         run, tuple(unreadable), tuple(_writing(found.path, judged)), _unsure(judged, around)
     )
@@ -203,7 +223,19 @@ def _checkpoint(
         foreign=facts.foreign(save.tree, found, siblings),
         unseen=_unseen(save, around),
         shared=save.tree.shared,
+        inodes=save.tree.inodes,
     )
+
+
+def _with_divergences(
+    checkpoints: Sequence[Checkpoint], saves: Sequence[Save]
+) -> tuple[Checkpoint, ...]:
+    """*checkpoints*, oldest first, and whether their training had diverged."""
+    findings = {save.claim.name: save.findings for save in saves}
+    complete = [c.name for c in checkpoints if c.complete]
+    told = facts.divergences([findings[name] for name in complete])
+    of = dict(zip(complete, told, strict=True))
+    return tuple(replace(c, divergence=of.get(c.name)) for c in checkpoints)
 
 
 def _slim(found: Findings) -> bool:
@@ -234,7 +266,8 @@ def _uses(path: str, save: Save, around: Surroundings) -> tuple[Use, ...]:
 def _unseen(save: Save, around: Surroundings) -> bool:
     """Whether neither a lease nor /proc tells who uses a save: it is another user's."""
     hidden = around.snapshot is not None and bool(around.snapshot.blind)
-    return hidden and save.tree.root.uid != os.geteuid()
+    # Even root may not look into a process with more capabilities, but it may ask for leases.
+    return hidden and save.open_somewhere is None and save.tree.root.uid != os.geteuid()
 
 
 def _users_of_run(run: str, around: Surroundings) -> tuple[Use, ...]:
@@ -252,8 +285,6 @@ def _run(
     series = [c for c in checkpoints if c.complete]
     newest = [s.findings for s in saves if series and s.claim.name == series[-1].name]
     format_ = saves[0].format if saves else formats.REGISTRY[0]
-    gap = facts.interval(checkpoints)
-    quiet = (around.at.now - series[-1].saved_at).total_seconds() if series else 0.0
     return Run(
         path=found.path,
         watch=around.watch.path,
@@ -262,8 +293,8 @@ def _run(
         device=stat.st_dev,
         inode=stat.st_ino,
         uid=stat.st_uid,
+        gid=stat.st_gid,
         checkpoints=checkpoints,
-        finished=quiet > max(around.policy.finished_after, 3 * (gap or 0.0)),
         best_metric=facts.best_metric([s.findings for s in saves]),
         pointers=facts.pointers(_links(found, saves), found.path, names),
         trainer_limit=newest[0].trainer_limit if newest else None,
@@ -271,9 +302,21 @@ def _run(
         policy_from=around.policy_from,
         mixed_owners=around.watch.mixed_owners,
         trusted=format_.proven or format_.name in around.trust,
-        next_save_bytes=max((c.bytes for c in series[-3:]), default=0),
-        save_interval_seconds=gap,
+        leases=not around.filesystem.shared,
     )
+
+
+def _saves_known(run: Run, around: Surroundings, memory: Memory) -> tuple[Saved, ...]:
+    """The whole saves that lie there and those that are remembered.
+
+    One from the future is left out: it would be the newest for ever.
+    """
+    if run.path not in memory.saves:
+        memory.add_saves(run.path, around.past(run.path))
+    there = (Saved(c.name, c.step, c.bytes, c.saved_at.timestamp()) for c in run.complete)
+    latest = (around.at.now + CLOCK_SLACK).timestamp()
+    known = memory.add_saves(run.path, there)
+    return tuple(save for save in known if save.saved_at <= latest)
 
 
 def _links(found: scan.FoundRun, saves: Sequence[Save]) -> Iterator[Entry]:

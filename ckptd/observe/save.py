@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from ckptd import beneath, scan
 from ckptd.config import Watch
 from ckptd.errors import UnreadableError
 from ckptd.formats.base import Claim, Format
-from ckptd.model import Filesystem, Findings, Identity, Tree
+from ckptd.model import Filesystem, Findings, Identity, Saved, Tree
 from ckptd.observe.memory import Key, Memory
 from ckptd.policy import Policy
 from ckptd.procs import Snapshot
@@ -19,6 +22,10 @@ from ckptd.units import show_text
 
 # No lease can tell whether it is still open (not ours, or a filesystem without leases).
 UNKNOWN: Final = "?"
+# Seconds that a lease of another ckptd is over within.
+_A_PROBE: Final = 0.002
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a run is seen in. `snapshot` is None while nobody asked who uses what."""
+    """What a run is seen in. `snapshot` is None while nobody asked who uses what.
+
+    `past` tells the saves of a run that the ledger remembers, oldest first; `is_over` whether the
+    runs of a user have had all the time that this look has for them.
+    """
 
     watch: Watch
     policy: Policy
@@ -42,6 +53,9 @@ class Surroundings:
     command_lives: bool = False
     policy_from: tuple[str, ...] = ()
     wanted: frozenset[str] = frozenset()
+    beat: Callable[[], None] = lambda: None
+    past: Callable[[str], tuple[Saved, ...]] = lambda _: ()
+    is_over: Callable[[int], bool] = lambda _: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ class Save:
     """One claim as it was found, before it is judged.
 
     `writer` is a file that somebody has open for writing, or UNKNOWN; `quiet` the seconds since
-    anything in it changed.
+    anything in it changed. `open_somewhere` is None where no lease can tell.
     """
 
     format: Format
@@ -61,7 +75,7 @@ class Save:
     writer: str | None
     pinned: bool
     locked: bool
-    open_somewhere: bool
+    open_somewhere: bool | None
 
 
 def find(
@@ -115,10 +129,14 @@ def _look(
         identity,
         findings=same.findings if same else format_.inspect(claim, tree, scan.peek(fd)),
         quiet=_age(tree, around.at) if quiet is None else quiet,
-        writer=None if same and same.complete else UNKNOWN if shared else _writer(fd, tree),
+        writer=None
+        if same and same.complete
+        else UNKNOWN
+        if shared
+        else _lasting(partial(_writer, fd, tree)),
         pinned=beneath.pinned(fd),
-        locked=asked and beneath.locked(fd),
-        open_somewhere=asked and not shared and _opened(fd, tree),
+        locked=asked and _lasting(partial(beneath.locked, fd)),
+        open_somewhere=opened(fd, tree) if asked and not shared else None,
     )
 
 
@@ -133,9 +151,29 @@ def _writer(fd: int, tree: Tree) -> str | None:
     return None if known else UNKNOWN
 
 
-def _opened(fd: int, tree: Tree) -> bool:
-    """Whether some process has a file open, as far as leases can tell."""
-    return any(_leased(fd, entry.path, write_only=False) for entry in tree.files)
+def opened(fd: int, tree: Tree) -> bool | None:
+    """Whether some process has a file open; None where no lease can tell of one of them.
+
+    Ask on local filesystems only.
+    """
+    return _lasting(partial(_opened, fd, tree))
+
+
+def _opened(fd: int, tree: Tree) -> bool | None:
+    answers = {_leased(fd, entry.path, write_only=False) for entry in tree.files}
+    return True if True in answers else None if None in answers else False
+
+
+def _lasting(ask: Callable[[], T]) -> T:
+    """What *ask* answers, asked again where that speaks of a user.
+
+    Another ckptd that looks at this moment has each file leased or locked for microseconds; taken
+    for a user, it would keep the save for a minute.
+    """
+    if answer := ask():
+        time.sleep(_A_PROBE)
+        return ask()
+    return answer
 
 
 def _leased(fd: int, path: str, *, write_only: bool) -> bool | None:

@@ -1,232 +1,197 @@
-"""Holds forbid touching. Each is a question about one checkpoint: a reason, or None.
+"""Holds forbid touching. Each says which checkpoints of a run it holds, and why in words.
 
-The names are the words of the JSON (`newest`, `pinned`, `in_use` ...).
+Their names are the words of the JSON (`newest`, `pinned`, `in_use` ...). Like a rule, a hold is
+asked once for a run: most of them hold nothing of most runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 
-from ckptd.model import Checkpoint, Health, Reason, Role, Run, Series
-from ckptd.policy.settings import Policy
+from ckptd.model import Checkpoint, Health, Reason
+from ckptd.policy.facts import CLOCK_SLACK, Facts
 from ckptd.units import show_duration, show_text
 
-# Clocks of two machines on one filesystem differ by seconds; a file time further ahead is wrong.
-CLOCK_SLACK: Final = timedelta(seconds=60)
+Held = Iterator[tuple[Checkpoint, str]]
+Hold = Callable[[Facts], Held]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a hold may look at, worked out once for a run.
+def holds_of(facts: Facts) -> Mapping[str, tuple[Reason, ...]]:
+    """Every hold on each checkpoint that has one, by its name.
 
-    `present` are the complete checkpoints that may be a reference (none saved in the future),
-    oldest first; `demand` says that space is needed on the run's filesystem.
+    Being the trainer's best is the judge's to find.
     """
-
-    run: Run
-    policy: Policy
-    now: datetime
-    demand: bool
-    complete: Series
-    present: Series
-    newest: str | None
-    resumable: str | None
-    highest_step: int | None
-    writing: tuple[str, ...]
-    victims: frozenset[str]
-
-    @classmethod
-    def of(cls, run: Run, policy: Policy, now: datetime, *, demand: bool) -> Facts:
-        complete = run.complete
-        present = tuple(c for c in complete if not in_future(c, now))
-        series = present or complete
-        return cls(
-            run,
-            policy,
-            now,
-            demand,
-            complete,
-            present,
-            newest=series[-1].name if series else None,
-            resumable=next((c.name for c in reversed(series) if _resumable(c)), None),
-            highest_step=max((c.step for c in complete if c.step is not None), default=None),
-            writing=tuple(c.name for c in run.checkpoints if c.health is Health.WRITING),
-            victims=_victims(complete, run.trainer_limit),
-        )
-
-    def without(self, gone: frozenset[str]) -> Facts:
-        """These facts once *gone* is gone: the trainer then finds fewer to rotate."""
-        left = tuple(c for c in self.complete if c.name not in gone)
-        return replace(self, victims=self.victims & _victims(left, self.run.trainer_limit))
-
-
-def _victims(complete: Series, limit: int | None) -> frozenset[str]:
-    """What the trainer's next save makes it rotate away."""
-    beyond = 0 if limit is None else max(0, len(complete) + 1 - limit)
-    return frozenset(c.name for c in complete[:beyond])
-
-
-def _resumable(checkpoint: Checkpoint) -> bool:
-    """Whether it has an optimizer's state; a scheduler alone resumes nothing."""
-    files = (file for p in checkpoint.parts if p.role is Role.OPTIMIZER for file in p.files)
-    return any("optim" in file for file in files)
-
-
-Hold = Callable[[Checkpoint, Facts], Reason | None]
-
-
-def in_future(checkpoint: Checkpoint, now: datetime) -> bool:
-    """Whether its file times lie ahead of the clock by more than two clocks may differ."""
-    return checkpoint.saved_at > now + CLOCK_SLACK
-
-
-def holds_on(checkpoint: Checkpoint, facts: Facts) -> Iterator[Reason]:
-    """Every hold on *checkpoint*. Being the trainer's best is the planner's to find."""
+    held: dict[str, tuple[Reason, ...]] = {}
     for hold in HOLDS:
-        if reason := hold(checkpoint, facts):
-            yield reason
+        for checkpoint, text in hold(facts):
+            # Names and evidence come from others: nothing of them may steer a terminal.
+            reason = Reason(hold.__name__, True, show_text(text))
+            held[checkpoint.name] = (*held.get(checkpoint.name, ()), reason)
+    return held
 
 
-def not_adopted(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    del checkpoint
-    if facts.run.adopted:
-        return None
-    return _held("not_adopted", "this run is not adopted; ckptd adopt PATH puts it under care")
+def _all(facts: Facts, text: str) -> Held:
+    return ((checkpoint, text) for checkpoint in facts.run.checkpoints)
 
 
-def untrusted(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    if facts.run.trusted:
-        return None
-    name = checkpoint.format
-    text = f'format {name} is known from its source only; trust = ["{name}"] allows acting on it'
-    return _held("untrusted", text)
+# --- the whole run ---------------------------------------------------------------------------
 
 
-def pinned(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    if checkpoint.pinned:
-        return _held("pinned", "pinned; ckptd unpin PATH lets go of it")
-    for pattern in facts.policy.pin:
-        if fnmatchcase(checkpoint.name, pattern):
-            return _held("pinned", f"pinned by pin = [{pattern!r}]")
-    return None
+def not_adopted(facts: Facts) -> Held:
+    if not facts.run.adopted:
+        yield from _all(facts, "this run is not adopted; ckptd adopt PATH puts it under care")
 
 
-def writing(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    if checkpoint.health is not Health.WRITING:
-        return None
+def frozen(facts: Facts) -> Held:
+    if facts.policy.frozen:
+        yield from _all(facts, facts.policy.frozen)
+
+
+def untrusted(facts: Facts) -> Held:
+    if not facts.run.trusted:
+        for checkpoint in facts.run.checkpoints:
+            name = checkpoint.format
+            known = f"format {name} is known from its source only"
+            yield checkpoint, f'{known}; trust = ["{name}"] allows acting on it'
+
+
+# --- what somebody said, or does ----------------------------------------------------------------
+
+
+def pinned(facts: Facts) -> Held:
+    patterns = facts.policy.pin
+    for checkpoint in facts.run.checkpoints:
+        if checkpoint.pinned:
+            yield checkpoint, "pinned; ckptd unpin PATH lets go of it"
+        elif by := [p for p in patterns if fnmatchcase(checkpoint.name, p)]:
+            yield checkpoint, f"pinned by pin = [{by[0]!r}]"
+
+
+def writing(facts: Facts) -> Held:
     who = f"; {facts.run.users[0].of('this run')}" if facts.run.users else ""
-    return _held("writing", f"still being written: {show_text(checkpoint.evidence)}{who}")
+    for checkpoint in facts.ill(Health.WRITING):
+        yield checkpoint, f"still being written: {show_text(checkpoint.evidence)}{who}"
 
 
-def unproven(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    del facts
-    if checkpoint.health is not Health.UNPROVEN:
-        return None
-    return _held("unproven", f"neither proven whole nor damaged: {checkpoint.evidence}")
+def unproven(facts: Facts) -> Held:
+    for checkpoint in facts.ill(Health.UNPROVEN):
+        yield checkpoint, f"neither proven whole nor damaged: {checkpoint.evidence}"
 
 
-def live(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
+def live(facts: Facts) -> Held:
     """A broken save stays while its trainer lives: it may yet be the one being written."""
-    if checkpoint.health is not Health.BROKEN or not facts.run.live:
-        return None
-    users = facts.run.users
-    who = users[0].of("this run") if users else "a live process works on this run"
-    return _held("live", f"{who}; set aside once that has ended")
+    if facts.run.live:
+        users = facts.run.users
+        who = users[0].of("this run") if users else "a live process works on this run"
+        for checkpoint in facts.ill(Health.BROKEN):
+            yield checkpoint, f"{who}; set aside once that has ended"
 
 
-def newest(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
+# --- what a training needs ----------------------------------------------------------------------
+
+
+def newest(facts: Facts) -> Held:
     """The newest, and where that has lost its optimizer the newest that still has one."""
-    if facts.newest == checkpoint.name:
-        return _held("newest", "newest complete checkpoint of this run")
-    if facts.resumable == checkpoint.name:
-        return _held("newest", f"newest with an optimizer; {facts.newest} holds none")
-    return None
+    if facts.newest:
+        yield facts.newest, "newest complete checkpoint of this run"
+    if facts.newest and facts.resumable and facts.resumable is not facts.newest:
+        text = f"newest with an optimizer; {facts.newest.name} holds none"
+        yield facts.resumable, text
 
 
-def highest_step(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
+def highest_step(facts: Facts) -> Held:
     """`resume_from_checkpoint=True` takes the highest number, whatever its age."""
-    if not checkpoint.complete or checkpoint.step is None:
-        return None
-    if checkpoint.step != facts.highest_step:
-        return None
-    return _held("highest_step", "highest step of this run; resuming takes it")
+    if (highest := facts.highest_step) is not None:
+        for checkpoint in facts.complete:
+            if checkpoint.step == highest:
+                yield checkpoint, "highest step of this run; resuming takes it"
 
 
-def only_intact(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    if not checkpoint.complete or len(facts.complete) > 1:
-        return None
-    return _held("only_intact", "only complete checkpoint of this run")
+def only_intact(facts: Facts) -> Held:
+    if len(facts.complete) == 1:
+        yield facts.complete[0], "only complete checkpoint of this run"
 
 
-def future(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    if not in_future(checkpoint, facts.now):
-        return None
-    when = checkpoint.saved_at.strftime("%Y-%m-%d")
-    return _held("future", f"its file times say {when}, which is in the future; its age is unknown")
+def last_healthy(facts: Facts) -> Held:
+    for checkpoint in facts.run.checkpoints if facts.last_healthy else ():
+        if lost := facts.last_healthy.get(checkpoint.name):
+            if_so = "" if lost.proven else " if it stays so"
+            yield checkpoint, f"last healthy one{if_so}: {lost}"
 
 
-def pointer(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    names = sorted(link for link, to in facts.run.pointers.items() if to == checkpoint.name)
-    return _held("pointer", f"{names[0]} points at it") if names else None
+def future(facts: Facts) -> Held:
+    latest = facts.now + CLOCK_SLACK
+    for checkpoint in facts.run.checkpoints:
+        if checkpoint.saved_at > latest:
+            when = checkpoint.saved_at.strftime("%Y-%m-%d")
+            known = f"its file times say {when}, which is in the future"
+            yield checkpoint, f"{known}; its age is unknown"
 
 
-def in_use(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    del facts
-    uses = [use for use in checkpoint.uses if use.how != "named"]
-    return _held("in_use", str(uses[0])) if uses else None
+def pointer(facts: Facts) -> Held:
+    names = {to: link for link, to in sorted(facts.run.pointers.items(), reverse=True)}
+    for checkpoint in facts.run.checkpoints if names else ():
+        if link := names.get(checkpoint.name):
+            yield checkpoint, f"{link} points at it"
 
 
-def named(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    del facts
-    uses = [use for use in checkpoint.uses if use.how == "named"]
-    return _held("named", str(uses[0])) if uses else None
+def in_use(facts: Facts) -> Held:
+    for checkpoint in facts.run.checkpoints:
+        if checkpoint.uses and (uses := [u for u in checkpoint.uses if u.how != "named"]):
+            yield checkpoint, str(uses[0])
 
 
-def not_owner(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    del facts
-    if not checkpoint.unseen:
-        return None
+def named(facts: Facts) -> Held:
+    for checkpoint in facts.run.checkpoints:
+        if checkpoint.uses and (uses := [u for u in checkpoint.uses if u.how == "named"]):
+            yield checkpoint, str(uses[0])
+
+
+def not_owner(facts: Facts) -> Held:
     text = "belongs to another user, whose processes are hidden: who uses it is not known"
-    return _held("not_owner", text)
+    return ((checkpoint, text) for checkpoint in facts.run.checkpoints if checkpoint.unseen)
 
 
-def foreign(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    del facts
-    if not checkpoint.foreign:
-        return None
-    return _held("foreign", f"holds {checkpoint.foreign[0]}, which no trainer wrote")
+def foreign(facts: Facts) -> Held:
+    for checkpoint in facts.run.checkpoints:
+        if checkpoint.foreign:
+            yield checkpoint, f"holds {checkpoint.foreign[0]}, which no trainer wrote"
 
 
-def min_age(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
-    if checkpoint.age >= facts.policy.min_age:
-        return None
-    limit, missing = facts.policy.min_age, facts.policy.min_age - checkpoint.age
-    text = f"too young by {show_duration(missing)}; min_age is {show_duration(limit)}"
-    return _held("min_age", text)
+# --- for now ------------------------------------------------------------------------------------
 
 
-def save_open(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
+def min_age(facts: Facts) -> Held:
+    limit = facts.policy.min_age
+    for checkpoint in facts.run.checkpoints if limit > 0 else ():
+        if (missing := limit - checkpoint.age) > 0:
+            known = f"too young by {show_duration(missing)}"
+            yield checkpoint, f"{known}; min_age is {show_duration(limit)}"
+
+
+def save_open(facts: Facts) -> Held:
     """Trainers list and stat their checkpoints around a save (DESIGN section 3, Calm)."""
-    if facts.demand or not facts.writing or checkpoint.name in facts.writing:
-        return None
-    text = f"{facts.writing[0]} is being written in this run; nothing goes meanwhile"
-    return _held("save_open", text)
+    if (opened := facts.ill(Health.WRITING)) and not facts.demand:
+        text = f"{opened[0].name} is being written in this run; nothing goes meanwhile"
+        for checkpoint in facts.run.checkpoints:
+            if checkpoint.health is not Health.WRITING:
+                yield checkpoint, text
 
 
-def trainer_rotates(checkpoint: Checkpoint, facts: Facts) -> Reason | None:
+def trainer_rotates(facts: Facts) -> Held:
     """The trainer's own next victims are left to it while it lives, unless space is needed."""
-    if checkpoint.name not in facts.victims or not facts.run.live or facts.demand:
-        return None
-    limit = facts.run.trainer_limit
-    return _held("trainer_rotates", f"left to the trainer: its save_total_limit is {limit}")
+    if facts.victims and facts.run.live and not facts.demand:
+        text = f"left to the trainer: its save_total_limit is {facts.run.trainer_limit}"
+        for checkpoint in facts.run.checkpoints:
+            if checkpoint.name in facts.victims:
+                yield checkpoint, text
 
 
 HOLDS: Final[tuple[Hold, ...]] = (
     not_adopted,
+    frozen,
     untrusted,
     pinned,
     writing,
@@ -235,6 +200,7 @@ HOLDS: Final[tuple[Hold, ...]] = (
     newest,
     highest_step,
     only_intact,
+    last_healthy,
     future,
     pointer,
     in_use,
@@ -245,8 +211,3 @@ HOLDS: Final[tuple[Hold, ...]] = (
     save_open,
     trainer_rotates,
 )
-
-
-def _held(rule: str, text: str) -> Reason:
-    """Names and evidence come from others: nothing of them may steer a terminal."""
-    return Reason(rule, True, show_text(text))

@@ -14,20 +14,39 @@ GIB: Final = 2**30
 
 
 @dataclass(frozen=True, slots=True)
+class Levels:
+    """What is kept while there is room (`rules`), and what even when there is none (`firm`)."""
+
+    rules: tuple[Rule, ...]
+    firm: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What is kept while there is room (`rules`), and what even when there is none (`firm`).
 
-    `pin` are patterns of names; all spans are in seconds.
+    `finished` takes the place of both once a run is over; None: they go on to hold. `pin` are
+    patterns of names; all spans are in seconds; `max_size` are the bytes that the checkpoints of a
+    run may hold together. `frozen` says why nobody knows what is wanted: then nothing is touched.
     """
 
     rules: tuple[Rule, ...] = (KeepLast(None), KeepBest(1))
     firm: tuple[Rule, ...] = (KeepLast(2), KeepBest(1))
+    finished: Levels | None = None
     pin: tuple[str, ...] = ()
+    max_size: int | None = None
     min_age: float = 0.0
     settle: float = 5.0
     broken_after: float = 86_400.0
     trash_for: float = 3_600.0
     finished_after: float = 86_400.0
+    frozen: str | None = None
+
+    def levels(self, *, finished: bool) -> Levels:
+        """What holds for a run that is *finished*, or is not."""
+        if finished and self.finished:
+            return self.finished
+        return Levels(self.rules, self.firm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +55,15 @@ class Marks:
 
     A share is of what users can use, an integer is bytes used. `max_headroom` (bytes) bounds
     what the share of `high` may ask for: 15 % of 100 TB is not a need. `low` and `hard` are
-    bounded in proportion, so that they stay apart.
+    bounded in proportion, so that they stay apart. `reserve` (bytes) is for the next saves; None:
+    as much as they are seen to need.
     """
 
     high: Share | int = Share(85)
     low: Share | int = Share(80)
     hard: Share | int = Share(95)
     max_headroom: int = 150 * GIB
+    reserve: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ class Watcher:
         )
 
     @property
+    def ended(self) -> bool:
+        """Whether events once reached the bell and do no more, though nobody called `stop`."""
+        return self._observer is not None and not self.alive
+
+    @property
     def unwatched(self) -> Mapping[str, str]:
         """Targets of the last `aim` that raise no events, and why: look at them by the clock."""
         return self._unwatched
@@ -80,8 +85,10 @@ class Watcher:
         if self._aims is None or not self.alive:
             self._unwatched = dict.fromkeys(targets, self._refused if not self._aims else _ENDED)
             return frozenset()
-        newly = self._aims.aim(targets)
+        newly, rung = self._aims.aim(targets)
         self._unwatched = self._aims.unwatched
+        for path in rung - newly:
+            self._ringer.ring(path)
         return newly
 
 
@@ -107,6 +114,10 @@ class _Ringer(FileSystemEventHandler):
             super().dispatch(event)
         except Exception as error:  # noqa: BLE001  whatever it is, it would end the observer's thread
             self.last_error = error
+
+    def ring(self, path: str) -> None:
+        """Of what happened in *path* before anybody knew that it is watched."""
+        self._bell.ring(path)
 
     def on_rang(self, event: FileSystemEvent) -> None:
         self._bell.ring(str(event.src_path))

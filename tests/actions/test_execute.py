@@ -13,11 +13,15 @@ from house import ckptd, names, verdicts
 
 from ckptd import beneath, trash
 from ckptd.actions import undo
-from ckptd.daemon import TIMER
+from ckptd.daemon.rhythm import TIMER
 from ckptd.policy import plan
 from ckptd.watch import Bell, Watcher
 
 LOSSES = {50: 1.9, 100: 1.2, 150: 1.0, 200: 1.4, 250: 1.5}
+
+
+# What is being written is still so when a machine with much to do gets to look.
+SLOW = "2min"
 
 
 @pytest.fixture
@@ -175,7 +179,8 @@ def test_the_only_whole_weights_of_a_wreck_outlive_trash_for(run):
 
 
 def test_a_checkpoint_rewritten_since_the_plan_is_refused(run):
-    with ckptd(run.parent / "state", run, policy__keep_last=2) as daemon:
+    options = {"policy__keep_last": 2, "policy__settle": SLOW}
+    with ckptd(run.parent / "state", run, **options) as daemon:
         look = daemon.eyes.look(users=True)
         plan = daemon._decide(look)
         (run / "checkpoint-50" / "adapter_model.safetensors").write_bytes(b"new")
@@ -245,10 +250,11 @@ def test_a_second_ckptd_on_a_watch_stands_by(run):
             assert second.stood_by
 
 
-def act_after(run, change, **options):
+def act_after(run, change, told=None, **options):
     """Plans, lets *change* happen, then carries the plan out."""
-    options = {"policy__keep_last": 2, "policy__keep_best": 0} | options
-    with ckptd(run.parent / "state", run, **options) as daemon:
+    few = {"policy__keep_last": 2, "policy__keep_best": 0, "policy__settle": SLOW}
+    options = few | options
+    with ckptd(run.parent / "state", run, told=told, **options) as daemon:
         world = daemon.eyes.look(users=True).world
         decided = plan(world, daemon.eyes.settings.policies, frozenset(), datetime.now(UTC))
         assert decided.actions
@@ -276,6 +282,13 @@ def test_a_save_that_is_completed_after_the_plan_begins_a_calm(run, trash_for):
     assert names(run) == kept(*LOSSES, 300)
 
 
+def test_a_refusal_that_time_mends_is_told_as_done(run):
+    told = []
+    act_after(run, lambda: write_checkpoint(run, 300), told)
+
+    assert {(r.event, r.outcome) for r in told} == {("refuse", "done")}
+
+
 def test_what_stays_in_the_trash_for_good_wakes_nobody(run):
     settle(run, policy__keep_last=2)
     for item in trash.items(str(run.parent)):
@@ -299,10 +312,12 @@ def test_where_no_trash_can_be_it_is_unlinked_only_when_asked_for(tmp_path):
         for step in (10, 20):
             write_checkpoint(alone, step, mtime=time.time() - 1000 + step)
         options = {"policy__keep_last": 1, "policy__keep_best": 0}
-        with ckptd(tmp_path / "state", alone, **options) as daemon:
+        told = []
+        with ckptd(tmp_path / "state", alone, told=told, **options) as daemon:
             _, (outcome,) = daemon.settle(time.monotonic())
             assert outcome.refused
             assert "--trash-for 0s" in outcome.error
+            assert [(r.event, r.outcome) for r in told] == [("refuse", "failed")]
             assert names(alone) == {"checkpoint-10", "checkpoint-20"}
         with ckptd(tmp_path / "state", alone, **options, policy__trash_for="0s") as daemon:
             _, (outcome,) = daemon.settle(time.monotonic())

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from corpus import write_checkpoint
-from house import ckptd, names
+from house import ckptd, names, planned
 
 from ckptd.ledger import Record
 
@@ -75,6 +75,13 @@ def fill_inodes(directory):
     raise AssertionError("inodes enough")
 
 
+def executed_without_inodes(daemon, run):
+    """The outcomes of a plan that was made while there was room: none is demanded."""
+    decided = planned(daemon)
+    fill_inodes(run.parent)
+    return list(daemon.hands.execute(decided))
+
+
 def test_what_went_into_the_trash_without_a_sidecar_is_known_by_the_ledger(
     without_inodes, tmp_path
 ):
@@ -82,9 +89,8 @@ def test_what_went_into_the_trash_without_a_sidecar_is_known_by_the_ledger(
     options = {"policy__keep_best": 0}
     with ckptd(tmp_path / "state", run, policy__keep_last=2, **options) as daemon:
         daemon.settle(time.monotonic())
-        fill_inodes(run.parent)
     with ckptd(tmp_path / "state", run, policy__keep_last=1, **options) as daemon:
-        _, (outcome,) = daemon.settle(time.monotonic())
+        (outcome,) = executed_without_inodes(daemon, run)
         assert outcome.ok
         shelf = run.parent / ".ckptd-trash" / "0"
         assert {p.name for p in shelf.iterdir()} >= {outcome.id}
@@ -102,9 +108,8 @@ def test_what_lies_there_without_a_sidecar_can_be_restored(without_inodes, tmp_p
     state = tmp_path / "state"
     with ckptd(state, run, policy__keep_last=2, policy__keep_best=0) as daemon:
         daemon.settle(time.monotonic())
-        fill_inodes(run.parent)
     with ckptd(state, run, policy__keep_last=1, policy__keep_best=0) as daemon:
-        daemon.settle(time.monotonic())
+        executed_without_inodes(daemon, run)
     command = [sys.executable, "-m", "ckptd", "restore", "--state", str(state)]
     subprocess.run([*command, str(run / "checkpoint-10")], check=True)
     assert names(run) == {"checkpoint-10", "checkpoint-15"}

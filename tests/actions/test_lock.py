@@ -1,13 +1,14 @@
 """The lock of a watch: who acts, who stands by, and where none can be made."""
 
 import os
-import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
+from reachable import reachable
 
-from ckptd.actions.lock import Locks
+from ckptd.actions.lock import Locks, _name
 
 NOBODY = 65534
 pytestmark = [
@@ -31,8 +32,7 @@ def taken_by_nobody(watch):
 @pytest.fixture
 def watch(tmp_path):
     """A directory of root that everybody may look through."""
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o055)
+    reachable(tmp_path)
     (tmp_path / "data").mkdir(mode=0o755)
     return tmp_path / "data"
 
@@ -48,3 +48,64 @@ def test_a_lock_of_somebody_else_is_held(watch):
     assert locks.take(str(watch), lambda path: False)
     assert not taken_by_nobody(watch)
     locks.release()
+
+
+def test_a_lock_file_that_a_dead_ckptd_of_root_left_stops_nobody(watch):
+    locks = Locks()
+    assert locks.take(str(watch), lambda path: False)
+    assert list((watch / ".ckptd-trash").glob("*-0.lock"))
+    locks.release()
+    assert taken_by_nobody(watch)
+
+
+HOLDING = """
+import fcntl, os, sys
+os.setgroups([]); os.setgid({uid}); os.setuid({uid})
+fd = os.open(sys.argv[1], os.O_RDONLY | (0 if os.path.isdir(sys.argv[1]) else os.O_CREAT), 0o644)
+fcntl.flock(fd, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(path, uid=NOBODY):
+    """A process of *uid* that is no ckptd holds a BSD lock on *path*."""
+    program = [sys.executable, "-c", HOLDING.format(uid=uid), str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(program, **pipes) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield
+        process.stdin.close()
+
+
+def test_a_file_that_somebody_put_there_and_holds_does_not_stop_root(watch):
+    trash = watch / ".ckptd-trash"
+    trash.mkdir()
+    trash.chmod(0o1777)
+    with held(trash / _name(str(watch), 0)):
+        assert (trash / _name(str(watch), 0)).stat().st_uid == NOBODY
+        assert Locks().take(str(watch), lambda path: False)
+
+
+@pytest.mark.parametrize(("owner", "may"), [(1500, True), (NOBODY, False)])
+def test_whoever_can_read_a_run_and_locks_it_stops_only_what_is_theirs(watch, owner, may):
+    (watch / "run").mkdir(mode=0o755)
+    os.chown(watch / "run", owner, owner)
+    with held(watch / "run"):
+        assert Locks().take_run(str(watch / "run")) is may
+
+
+def test_two_of_root_do_not_act_on_one_watch_or_one_run(watch):
+    program = TAKING.format(uid=0)
+    locks = Locks()
+    assert locks.take(str(watch), lambda path: False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(watch)], capture_output=True, check=True
+    )
+    assert done.stdout.strip() == b"False"
+    locks.release()
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(watch)], capture_output=True, check=True
+    )
+    assert done.stdout.strip() == b"True"

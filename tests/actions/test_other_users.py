@@ -8,6 +8,7 @@ import time
 import pytest
 from corpus import write_checkpoint
 from house import ckptd, names, verdicts
+from reachable import reachable
 
 OWNER, OTHER, GROUP = 1500, 1501, 1600
 pytestmark = [
@@ -19,8 +20,7 @@ pytestmark = [
 @pytest.fixture
 def run(tmp_path):
     """A run of OWNER that GROUP may write to."""
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o055)
+    reachable(tmp_path)
     for step in (5, 10):
         write_checkpoint(tmp_path / "data" / "out", step, mtime=time.time() - 1000 + step)
     (tmp_path / "state").mkdir()
@@ -46,6 +46,7 @@ def settle_as(user, run):
     answer, told = os.pipe()
     if (child := os.fork()) == 0:
         try:
+            os.environ["HOME"] = str(run.parent.parent / "state")
             os.setgroups([])
             os.setgid(GROUP)
             os.setuid(user)
@@ -66,3 +67,15 @@ def test_another_user_lets_go_of_nothing_although_the_group_may_write(run):
 def test_its_owner_does(run):
     assert settle_as(OWNER, run) == "keep_last"
     assert names(run) == {"checkpoint-10"}
+
+
+def test_a_trash_that_a_killed_ckptd_did_not_hand_over_takes_what_its_owner_lets_go(run):
+    place = run.parent
+    os.chown(place, 0, 0)
+    place.chmod(0o755)
+    (place / ".ckptd-trash" / str(OWNER)).mkdir(parents=True)
+    settle(run, place.parent / "state")
+
+    assert names(run) == {"checkpoint-10"}
+    assert (place / ".ckptd-trash" / str(OWNER)).stat().st_uid == OWNER
+    assert (place / ".ckptd-trash").stat().st_mode & stat.S_ISVTX

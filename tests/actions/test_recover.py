@@ -148,3 +148,50 @@ def test_a_restore_to_elsewhere_that_was_done_is_done(run):
     restore(item, to=str(run.parent / "elsewhere"))
 
     assert recovered(run)[0] == [("restore", "done")]
+
+
+def test_the_sidecar_of_a_move_that_was_not_done_is_cleared(run):
+    with ckptd(run.parent / "state", run, policy__keep_last=1, policy__keep_best=0) as daemon:
+        daemon.settle(0)
+    (item,) = trash.items(str(run.parent))
+    shelf = run.parent / ".ckptd-trash" / str(item.uid)
+    (shelf / item.id).rename(run / "checkpoint-5")
+    record = Record(
+        event="evict",
+        at=time.time(),
+        id=item.id,
+        checkpoint=item.path,
+        details={"place": item.place},
+    )
+    with Ledger(str(run.parent / "state2")) as ledger:
+        ledger.intend(record)
+    with ckptd(run.parent / "state2", run) as daemon:
+        assert daemon.ledger.unfinished() == ()
+    assert list(shelf.iterdir()) == []
+
+
+def removing(run, id_, **details):
+    with Ledger(str(run.parent / "state")) as ledger:
+        path = str(run / "checkpoint-5")
+        record = Record(
+            event="evict", at=time.time(), id=id_, checkpoint=path, run=str(run), details=details
+        )
+        ledger.intend(record)
+
+
+def test_an_unlinking_in_the_run_that_had_begun_is_finished_and_recorded(run):
+    removing(run, "abcdefghijklmnop", content="whatever")
+    (run / "checkpoint-5").rename(run / ".abcdefghijklmnoppurging")
+    (run / ".abcdefghijklmnoppurging" / "optimizer.pt").unlink()
+
+    assert recovered(run)[0] == [("evict", "done")]
+    assert [path.name for path in run.iterdir()] == ["checkpoint-10"]
+
+
+def test_an_unlinking_in_the_run_that_had_not_begun_is_dropped(run):
+    with ckptd(run.parent / "state", run) as daemon:
+        (five, _) = daemon.eyes.look(users=False).world.runs[0].checkpoints
+    removing(run, "abcdefghijklmnop", content=five.identity.digest)
+
+    assert recovered(run)[0] == [("evict", "dropped")]
+    assert names(run) == {"checkpoint-5", "checkpoint-10"}

@@ -17,7 +17,7 @@ import pytest
 
 from ckptd import scan
 from ckptd import trash as shelves
-from ckptd.actions import trash
+from ckptd.actions import removing, trash
 from ckptd.actions.place import shelf
 from ckptd.actions.planned import Planned
 from ckptd.beneath import PIN
@@ -235,7 +235,7 @@ def test_a_changed_checkpoint_is_refused_and_left(top):
 
 
 def remove(path, planned, top):
-    return trash.remove(run_at(path.parent, top), planned)
+    return removing.remove(run_at(path.parent, top), planned, id=ID)
 
 
 def test_another_run_under_the_same_path_is_refused(top):
@@ -306,7 +306,7 @@ def test_a_run_swapped_for_a_link_while_we_act_loses_the_victim_nothing(top):
                 if number % 2:
                     let_go(mine[number], top, id=id_, checkpoint=planned[number], run=seen)
                 else:
-                    trash.remove(seen, planned[number])
+                    removing.remove(seen, planned[number], id=id_)
                 done.add(number)
             except RefusedError:
                 refused += 1
@@ -496,7 +496,7 @@ def test_what_was_restored_cannot_be_purged_nor_the_reverse(top):
     with pytest.raises(RefusedError, match="gone"):
         trash.purge(item)
     assert path.exists()
-    again = let_go(path, top)
+    again = let_go(path, top, checkpoint=replace(checkpoint_at(path), pinned=True))
     trash.purge(again)
     with pytest.raises(RefusedError, match="gone"):
         trash.restore(again)

@@ -214,6 +214,8 @@ def test_why_as_json_is_one_document_whatever_became_of_it(ckptd, run, gone):
     ckptd.apply("--trash-for", "0s", run)
     purged = json.loads(ckptd.json("why", gone).out)
     assert (kept["path"], kept["standing"]) == (f"{run}/checkpoint-30", "held")
+    assert kept["goes"]["text"].startswith("It stays until after 2 more saves")
+    assert 3000 < trashed["goes"]["when_seconds"] <= 3600
     assert trashed["path"] == purged["path"] == str(gone)
 
 

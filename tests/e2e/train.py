@@ -66,6 +66,19 @@ class Slowly(TrainerCallback):
         time.sleep(self.seconds)
 
 
+class Diverges(TrainerCallback):
+    """Spoils one number of the weights before a step, as a batch that overflows would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_begin(self, args: object, state: object, control: object, **kw: object) -> None:
+        if state.global_step + 1 == self.step:
+            trained = [p for p in kw["model"].parameters() if p.requires_grad]
+            with torch.no_grad():
+                trained[-1].view(-1)[0] = torch.nan
+
+
 def main() -> None:
     options = parsed()
     torch.set_num_threads(1)
@@ -97,6 +110,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--save_total_limit", type=int)
     parser.add_argument("--eval", action="store_true", help="evaluate at each save, load the best")
     parser.add_argument("--turn_at", type=int, default=12, help="step at which the data change")
+    parser.add_argument("--nan_at", type=int, default=0, help="step at which the weights are lost")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--step_sleep", type=float, default=0.0)
     parser.add_argument("--save_only_model", action="store_true")
@@ -131,7 +145,7 @@ def built(options: argparse.Namespace) -> InOrder:
         # More than needed: several ranks share them, and resuming skips some.
         train_dataset=Tokens(4 * BATCH * options.max_steps, turn=BATCH * options.turn_at),
         eval_dataset=Tokens(4, turn=4),
-        callbacks=[Slowly(options.step_sleep)],
+        callbacks=[Slowly(options.step_sleep), Diverges(options.nan_at)],
     )
 
 

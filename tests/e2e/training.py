@@ -109,10 +109,10 @@ def start(command: Sequence[str], told: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
 
 
-def ended(process: subprocess.Popen[bytes], told: Path) -> Ended:
+def ended(process: subprocess.Popen[bytes], told: Path, patience: float = PATIENCE) -> Ended:
     """Waits for what `start` started."""
     try:
-        status = process.wait(PATIENCE)
+        status = process.wait(patience)
     finally:
         process.kill()
     return Ended(status, Path(f"{told}.out").read_text(), Path(f"{told}.err").read_text())

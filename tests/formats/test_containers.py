@@ -118,6 +118,7 @@ def test_damaged_safetensors_says_what_is_wrong(content, text):
         (ARCHIVE[:30] + ARCHIVE[-22:], "its central directory would end at"),
         (ARCHIVE.replace(b"PK\x01\x02", b"XXXX"), "no central directory at byte"),
     ],
+    ids=["empty", "zeros", "cut", "gap", "directory"],
 )
 def test_damaged_archive_says_what_is_wrong(content, text):
     fault = checked("optimizer.pt", content)

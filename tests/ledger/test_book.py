@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from ckptd.errors import LedgerError
 from ckptd.ledger import Ledger, Record, Save, new_id
-from ckptd.ledger.book import _statements
+from ckptd.ledger.held import SLOTS
 from ckptd.ledger.record import pack, unpack
-from ckptd.ledger.slots import FACTS, SLOTS
+from ckptd.ledger.slots import FACTS
+from ckptd.ledger.statements import remembering
 
 CHILD = Path(__file__).with_name("ledger_child.py")
 STEPS = ("opened", "intended", "acted", "concluded", "noted", "adopted", "closed")
@@ -121,7 +122,7 @@ def test_act_stored_but_still_in_its_slot_is_over(state):
     with Ledger(state) as ledger:
         record = ledger.intend(evict())
         done = replace(record, outcome="done")
-        ledger._database.write(_statements(done), durable=True)  # and killed before the next step
+        ledger._database.write(remembering(done), durable=True)  # and killed before the next step
 
     view = Ledger.read_only(state)
     assert view.unfinished() == ()
@@ -396,7 +397,7 @@ def test_database_of_a_newer_ckptd_is_left_alone(state):
 
 
 def test_without_shared_memory_sqlite_keeps_no_wal(state):
-    with Ledger(state, shared=True) as ledger:
+    with Ledger(state, wal=False) as ledger:
         ledger.conclude(ledger.intend(evict()).id, "done")
 
         assert not os.path.exists(f"{state}/ledger.db-wal")

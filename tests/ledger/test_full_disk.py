@@ -48,9 +48,9 @@ def acts(ledger, names):
         ledger.conclude(ledger.intend(record).id, "done", bytes=1)
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["wal", "rollback"])
-def test_acts_on_a_full_disk_are_recorded_and_move_on_when_there_is_room(disk, shared):
-    with Ledger(f"{disk}/state", shared=shared) as ledger:
+@pytest.mark.parametrize("wal", [True, False], ids=["wal", "rollback"])
+def test_acts_on_a_full_disk_are_recorded_and_move_on_when_there_is_room(disk, wal):
+    with Ledger(f"{disk}/state", wal=wal) as ledger:
         filler = fill(disk)
         acts(ledger, "abcdefgh")
         waiting = [slot for slot in ledger._slots_file.read() if slot.settled]

@@ -8,7 +8,8 @@ import pytest
 from ckptd.errors import LedgerError
 from ckptd.ledger import Ledger, Record, locks
 from ckptd.ledger.blocks import BLOCK
-from ckptd.ledger.slots import SLOTS, SlotReader, Slots
+from ckptd.ledger.held import SLOTS, SlotReader
+from ckptd.ledger.slots import Slots
 
 
 def record(name, **fields):
@@ -72,7 +73,7 @@ def test_torn_slot_is_told_in_the_alarms(tmp_path):
         ledger.intend(record("a"))
     damage(tmp_path / "intents", 0)
     with Ledger(str(tmp_path)) as ledger:
-        assert any("written in part" in alarm for alarm in ledger.alarms)
+        assert any("cannot be read and were made free" in alarm for alarm in ledger.alarms)
 
 
 def test_torn_outcome_leaves_its_intent(path):

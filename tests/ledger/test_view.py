@@ -37,9 +37,9 @@ def test_absent_state_is_empty_and_stays_absent(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["wal", "rollback"])
-def test_view_of_an_open_ledger_creates_nothing(tmp_path, shared):
-    with Ledger(str(tmp_path), shared=shared) as ledger:
+@pytest.mark.parametrize("wal", [True, False], ids=["wal", "rollback"])
+def test_view_of_an_open_ledger_creates_nothing(tmp_path, wal):
+    with Ledger(str(tmp_path), wal=wal) as ledger:
         fill(ledger)
         before = tree(tmp_path)
         view = Ledger.read_only(str(tmp_path))

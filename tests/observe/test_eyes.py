@@ -2,12 +2,15 @@
 
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 from corpus import write_checkpoint
 from house import ckptd
 
+from ckptd.config import Watch
 from ckptd.ledger import LedgerView
+from ckptd.observe.save import _lasting
 from ckptd.scan import DEEPEST
 
 
@@ -62,3 +65,39 @@ def test_a_path_that_looks_like_a_glob_is_watched_before_it_exists(tmp_path):
     run = tmp_path / "exp[lr=1e-4]"
     with ckptd(tmp_path / "state", run) as daemon:
         assert daemon.eyes.look(users=False).directories == (str(run),)
+
+
+@pytest.mark.parametrize("nearest_first", [True, False])
+def test_of_overlapping_watches_the_nearest_has_a_run(tmp_path, nearest_first):
+    lab, experiment = tmp_path / "lab", tmp_path / "lab" / "experiment"
+    for place in (lab / "old", experiment / "run"):
+        write_checkpoint(place, 5, mtime=time.time() - 9000)
+    watches = [f'[[watch]]\npath = "{experiment}"\nadopt = "all"', f'[[watch]]\npath = "{lab}"']
+    config = tmp_path / "ckptd.toml"
+    config.write_text("\n".join(watches if nearest_first else watches[::-1]))
+    with ckptd(tmp_path / "state", config_file=config) as daemon:
+        runs = daemon.eyes.look(users=False).world.runs
+        assert {(run.path, run.watch, run.adopted) for run in runs} == {
+            (f"{experiment}/run", str(experiment), True),
+            (f"{lab}/old", str(lab), False),
+        }
+        again = [daemon.eyes.look_at(run)[0] for run in runs]
+        assert {(run.path, run.watch) for run in again} == {(run.path, run.watch) for run in runs}
+
+
+def test_a_watch_named_on_the_command_line_has_all_runs_below_it(tmp_path):
+    write_checkpoint(tmp_path / "lab" / "run", 5, mtime=time.time() - 9000)
+    with ckptd(tmp_path / "state", tmp_path / "lab") as daemon:
+        settings = daemon.eyes.settings
+        both = (Watch(f"{tmp_path}/lab/run"), *settings.watches)
+        daemon.eyes.settings = replace(settings, watches=both)
+        (run,) = daemon.eyes.look(users=False).world.runs
+        assert (run.watch, run.adopted) == (f"{tmp_path}/lab", True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "lasting"),
+    [([False], False), ([None], None), ([True, False], False), ([True, True], True)],
+)
+def test_who_has_a_save_for_microseconds_is_another_ckptd_and_no_user(answers, lasting):
+    assert _lasting(iter(answers).__next__) is lasting

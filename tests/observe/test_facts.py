@@ -4,9 +4,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from builders import NOW, ck
 
-from ckptd.model import BestMetric, Entry, Findings, Kind, Marker, Part, RecordedBest, Role, Tree
+from ckptd.model import (
+    BestMetric,
+    Divergence,
+    Entry,
+    Findings,
+    Kind,
+    Marker,
+    Part,
+    RecordedBest,
+    Role,
+    Tree,
+)
 from ckptd.observe import facts
 
 SAVED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,6 +76,15 @@ def recorded(step, value):
             [found(3, best=recorded(2, 0.9), eval_loss=0.9)],
             None,
             id="the-best-itself-is-gone-so-its-metrics-are-not-known",
+        ),
+        pytest.param(
+            [
+                found(1, eval_f1=float("nan")),
+                found(2, eval_f1=0.5),
+                found(3, best=recorded(3, 0.8), eval_f1=0.8),
+            ],
+            BestMetric("eval_f1", "max"),
+            id="what-is-not-a-number-is-no-worse-and-no-better",
         ),
     ],
 )
@@ -132,13 +151,6 @@ def test_without_siblings_a_slow_optimizer_is_not_foreign():
     assert facts.foreign(tree, replace(found(0), parts=parts), []) == ()
 
 
-def test_the_interval_is_the_median_of_complete_saves():
-    saves = [ck(1, age=100), ck(2, age=90), ck(3, age=80, health="broken"), ck(4, age=20)]
-    assert facts.interval(saves) == 70
-    assert facts.interval(saves[:1]) is None
-    assert saves[0].saved_at < NOW
-
-
 def test_siblings_are_not_asked_about_a_save_that_was_written_at_once():
     class Unasked(tuple):
         __slots__ = ()
@@ -149,3 +161,114 @@ def test_siblings_are_not_asked_about_a_save_that_was_written_at_once():
     files = tuple(entry(name) for name in ("model.safetensors", "optimizer.pt"))
     tree = Tree(entry("checkpoint-1", kind=Kind.DIRECTORY), files)
     assert facts.foreign(tree, replace(found(1), saved_at=SAVED), Unasked([found(2)])) == ()
+
+
+# --- divergence --------------------------------------------------------------------------
+
+
+def lost(since, *, proven=True):
+    return Divergence("grad_norm", "nan", since, since - 10, proven)
+
+
+def logs(*saves):
+    """Findings of complete saves, oldest first: a step and how its log ends."""
+    return [replace(found(step), divergence=ends) for step, ends in saves]
+
+
+MAYBE = lost(30, proven=False)
+
+
+@pytest.mark.parametrize(
+    ("saves", "told"),
+    [
+        pytest.param([(10, None), (20, None)], [None, None], id="well"),
+        pytest.param(
+            [(20, None), (30, MAYBE), (50, lost(30))],
+            [None, lost(30), lost(30)],
+            id="the-newest-proves-what-an-older-one-suspects",
+        ),
+        pytest.param([(20, None), (30, MAYBE), (40, None)], [None] * 3, id="it-passed"),
+        pytest.param(
+            [(20, None), (50, lost(30)), (60, None)], [None] * 3, id="it-passed-late: it recovered"
+        ),
+        pytest.param(
+            [(30, MAYBE), (50, None), (60, lost(60, proven=False))],
+            [None, None, lost(60, proven=False)],
+            id="it-passed-and-came-again",
+        ),
+        pytest.param(
+            [(30, MAYBE), (60, lost(60))], [None, lost(60)], id="it-passed-and-came-again-at-once"
+        ),
+        pytest.param(
+            [(400, None), (600, lost(500)), (700, lost(500)), (450, None), (500, None)],
+            [None, lost(500), lost(500), None, None],
+            id="gone-back-to-an-earlier-save: what was lost then stays lost",
+        ),
+        pytest.param(
+            [(400, None), (600, lost(500)), (700, lost(500)), (450, None), (800, None)],
+            [None, lost(500), lost(500), None, None],
+            id="and-when-the-second-try-has-gone-further",
+        ),
+        pytest.param(
+            [(900, None), (1000, None), (50, None), (100, lost(60))],
+            [None, None, None, lost(60)],
+            id="a-new-training-in-a-used-directory-does-not-taint-the-old-one",
+        ),
+        pytest.param(
+            [(50, None), (100, None), (150, lost(40))],
+            [None, None, lost(40)],
+            id="nor-where-its-steps-happen-to-go-on",
+        ),
+        pytest.param(
+            [(50, None), (80, lost(60)), (150, lost(40))],
+            [None, lost(60), lost(40)],
+            id="a-log-of-another-training-stands-for-itself",
+        ),
+    ],
+)
+def test_the_newest_log_of_a_training_judges_its_older_saves(saves, told):
+    assert facts.divergences(logs(*saves)) == tuple(told)
+
+
+def weighing(*saves):
+    """Findings of complete saves, oldest first: a step and what was sampled of the weights."""
+    return [replace(found(step), sampled=sampled) for step, sampled in saves]
+
+
+HEAD, GONE = {"head": None}, {"head": "nan"}
+
+
+@pytest.mark.parametrize(
+    ("saves", "since"),
+    [
+        pytest.param([(10, HEAD), (20, GONE), (30, GONE)], [None, 20, 20], id="lost"),
+        pytest.param([(10, GONE), (20, GONE)], [None, None], id="no-healthy-one-before"),
+        pytest.param([(10, GONE), (20, HEAD)], [None, None], id="healthy-only-later"),
+        pytest.param([(10, {"mask": "-inf"}), (20, {"mask": "-inf"})], [None] * 2, id="a-mask"),
+        pytest.param([(10, HEAD), (20, {"tail": "nan"})], [None, None], id="another-tensor"),
+        pytest.param([(10, HEAD), (20, {})], [None, None], id="not-sampled"),
+        pytest.param([(10, HEAD), (20, GONE), (30, HEAD)], [None, 20, None], id="gone-back"),
+        pytest.param(
+            [(10, HEAD), (90, GONE), (20, GONE)], [None, 90, 20], id="a-new-training-is-lost-too"
+        ),
+        pytest.param(
+            [(10, {"a": None, "b": "inf"}), (20, {"a": "nan", "b": "inf"})],
+            [None, 20],
+            id="one-of-two",
+        ),
+    ],
+)
+def test_weights_count_where_the_same_tensor_was_finite_before(saves, since):
+    told = facts.divergences(weighing(*saves))
+    assert [one and (one.since if one.proven else "?") for one in told] == since
+
+
+def test_weights_name_the_tensor_and_the_last_step_at_which_it_was_finite():
+    (_, _, told) = facts.divergences(weighing((10, HEAD), (20, HEAD), (30, GONE)))
+    assert told == Divergence("head", "nan", 30, 20)
+
+
+def test_weights_prove_what_a_log_suspects_and_the_log_knows_since_when():
+    before, after = replace(found(10), sampled=HEAD), replace(found(30), sampled=GONE)
+    told = facts.divergences([before, replace(after, divergence=lost(25, proven=False))])
+    assert told == (None, lost(25))

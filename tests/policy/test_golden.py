@@ -1,13 +1,15 @@
 """Stories as text, with their reasons: what a person would read. GOLDEN=refresh rewrites them."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import GIB, NOW, ck, disk, plan_of, run, series, trashed, world
+from builders import GIB, NOW, ck, disk, lost, plan_of, run, series, trashed, world
 
-from ckptd.model import BestMetric, Use
-from ckptd.policy import KeepBest, KeepEverySteps, KeepLast, Policy
+from ckptd.model import BestMetric, Obstacle, Use
+from ckptd.policy import KeepBest, KeepEverySteps, KeepLast, Marks, Policy
+from ckptd.render import lay_out, plan_blocks
 from ckptd.units import show_bytes
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -30,7 +32,105 @@ def wreck(**fields):
     return ck(300, age="1min", health="broken", weights_whole=True, **fields)
 
 
+def diverged(first, since=None, **fields):
+    """EVALUATED, but from the step *first* on its training has diverged."""
+    what = lost(since or first, **fields)
+    return run(*[replace(c, divergence=what) if c.step >= first else c for c in EVALUATED])
+
+
+def every(gap, *steps, size=GIB, path, **fields):
+    """A run that saves so often, each save so large; the next one is due."""
+    saves = [replace(c, bytes=size) for c in series(*steps, every=gap)]
+    return run(*saves, path=path, **fields)
+
+
+def long_ago(*steps, path):
+    """A run that ended two days ago."""
+    return run(*[ck(s, age=2 * DAY - s) for s in steps], path=path, finished=True)
+
+
+DAY = 86_400
+# A slow training with large saves beside a quick one with small ones.
+SLOW = every("1h", 100, 200, 300, 400, size=8 * GIB, path="/data/slow")
+QUICK = every("5min", 10, 20, 30, 40, 50, path="/data/quick", live=True)
+WILD = run(*series(7, 8), path="/data/wild", adopted=False)
+MANY_FILES = [replace(c, inodes=100) for c in series(1, 2, 3, 4, 5, every="10min")]
+IN_THE_WAY = (
+    Obstacle("/data/merged", 40 * GIB, "no checkpoint that ckptd knows"),
+    Obstacle("/home/kim/.cache/huggingface", 12 * GIB, "a cache of models and datasets"),
+    Obstacle("/data/a", 3 * GIB, "3 checkpoints, kept even under pressure"),
+    Obstacle("/data/wild", 2 * GIB, "2 checkpoints, not adopted"),
+)
+
+
+def obstructed(plan):
+    """*plan* whose shortfalls name what is in the way, as who looked would name it."""
+    reliefs = (replace(r, in_the_way=IN_THE_WAY if r.shortfall else ()) for r in plan.filesystems)
+    return replace(plan, filesystems=tuple(reliefs))
+
+
+# Where the story is about a disk: what plan prints of it as well.
+DISK_STORIES = {
+    "a shortfall that names what is in the way": obstructed(
+        plan_of(world(run(*EVALUATED), QUICK, WILD, filesystems=(disk(97, grows=2.0**20),)))
+    ),
+    "a reserve before a save": plan_of(
+        world(every("10min", 1, 2, 3, 4, 5, path="/data/a"), filesystems=(disk(70, 5 * GIB),))
+    ),
+    "a reserve that nobody can give": obstructed(
+        plan_of(
+            world(every("10min", 1, 2, path="/data/a"), filesystems=(disk(90, 5 * GIB),)),
+            marks=Marks(high=10 * GIB),
+        )
+    ),
+    "relief by replay cost over two runs": plan_of(world(SLOW, QUICK, used=86)),
+    "finished runs first": plan_of(
+        world(QUICK, long_ago(1, 2, 3, 4, path="/data/old"), used=84.9),
+        before={"/data"},
+    ),
+    "inodes": plan_of(
+        world(run(*MANY_FILES), filesystems=(disk(10, inodes_total=1000, inodes_free=50),))
+    ),
+    "inodes and bytes": plan_of(
+        world(run(*MANY_FILES), filesystems=(disk(86, inodes_total=1000, inodes_free=50),))
+    ),
+    "a quota": plan_of(
+        world(
+            run(*EVALUATED),
+            every("10min", 1, 2, 3, 4, path="/data/kim", uid=1001),
+            filesystems=(
+                disk(50),
+                disk(96, 5 * GIB, limit="quota of user 1001", runs=frozenset({"/data/kim"})),
+            ),
+        )
+    ),
+    "max_size": plan_of(
+        world(every("10min", 1, 2, 3, 4, 5, path="/data/a")), Policy(max_size=3 * GIB)
+    ),
+    "a max_size smaller than what is firm": plan_of(
+        world(every("10min", 1, 2, 3, path="/data/a")), Policy(max_size=GIB)
+    ),
+    "an open save and no room for the rest of it": plan_of(
+        world(
+            run(*EVALUATED, ck(300, age=0, health="writing", bytes=GIB // 4), live=True),
+            filesystems=(disk(92, 8 * GIB),),
+        ),
+        marks=Marks(high=10 * GIB),
+    ),
+    "a neighbour fills the disk": plan_of(
+        world(run(*EVALUATED), filesystems=(disk(80, writes=3.0 * GIB, grows=1.0 * GIB),))
+    ),
+}
+
 STORIES = {
+    "a training that diverged": plan_of(world(diverged(200)), KEEP_TWO),
+    "a training that diverged on a full disk": plan_of(world(diverged(150), used=99)),
+    "a training that may have diverged": plan_of(
+        world(diverged(200, proven=False)), Policy(rules=(KeepLast(1),), firm=(KeepLast(1),))
+    ),
+    "a sparse log of a training that diverged": plan_of(
+        world(diverged(250, finite_at=110)), Policy(rules=(KeepLast(1),), firm=(KeepLast(1),))
+    ),
     "keep_last 2 with the best in the middle": plan_of(world(run(*EVALUATED)), KEEP_TWO),
     "the defaults with room keep everything": plan_of(world(run(*EVALUATED))),
     "the defaults over the high mark": plan_of(
@@ -135,11 +235,22 @@ def told(plan):
     ]
     lines += ["then: " + step(action) for action in plan.actions]
     lines += [
-        f"{r.filesystem.path} {r.state}: {show_bytes(r.demand)} needed,"
+        f"{r.filesystem.name} {r.state}: {show_bytes(r.demand)} needed,"
         f" {show_bytes(r.shortfall)} missing"
+        + (f"; {r.inodes} inodes needed, {r.inodes_shortfall} missing" if r.inodes else "")
         for r in plan.filesystems
     ]
     return "\n".join(lines) + "\n"
+
+
+def printed(plan):
+    """What `ckptd plan` says of the disks, below what it says of the runs' checkpoints."""
+    blocks = [replace(block, rows=()) for block in plan_blocks(plan)]
+    return lay_out(blocks, width=120) + "\n"
+
+
+def _of_disk(plan):
+    return f"{told(plan)}\n{printed(plan)}"
 
 
 def said(reasons):
@@ -158,9 +269,9 @@ def golden_file(story):
     return GOLDEN / ("_".join(words) + ".txt")
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", [*STORIES, *DISK_STORIES])
 def test_the_plan_reads_as_its_golden_file(story):
-    text = told(STORIES[story])
+    text = told(STORIES[story]) if story in STORIES else _of_disk(DISK_STORIES[story])
     if os.environ.get("GOLDEN") == "refresh":
         golden_file(story).write_text(text)
 
@@ -168,4 +279,6 @@ def test_the_plan_reads_as_its_golden_file(story):
 
 
 def test_every_golden_file_has_a_story():
-    assert {path.name for path in GOLDEN.iterdir()} == {golden_file(s).name for s in STORIES}
+    assert {path.name for path in GOLDEN.iterdir()} == {
+        golden_file(story).name for story in (*STORIES, *DISK_STORIES)
+    }

@@ -1,12 +1,13 @@
 """Each hold alone: what raises it, what it says, and that nothing overrules it."""
 
 import re
+from dataclasses import replace
 
 import pytest
-from builders import GIB, NOW, ck, kept, plan_of, run, series, verdict_on, world
+from builders import GIB, NOW, ck, kept, lost, plan_of, run, series, verdict_on, world
 
 from ckptd.model import Standing, Use
-from ckptd.policy import KeepLast, Policy
+from ckptd.policy import KeepBest, KeepLast, Policy
 
 KEEP_ONE = Policy(rules=(KeepLast(1),), firm=(KeepLast(1),))
 TRUST = (
@@ -249,10 +250,139 @@ def test_a_best_that_is_held_holds_the_best_it_names_in_turn():
     assert kept(plan_of(world(there), KEEP_ONE)) == {f"checkpoint-{n}" for n in (1, 2, 3)}
 
 
+def test_what_a_soft_one_names_is_no_firmer_than_itself():
+    """In a training that gets better every save names itself, and room could never be made."""
+    better = [ck(n, age=f"{9 - n}h", recorded_best=f"checkpoint-{n}") for n in range(1, 6)]
+    roomy, full = (plan_of(world(run(*better), used=used)) for used in (50, 95))
+
+    assert [v.standing for v in roomy.verdicts] == ["soft", "soft", "soft", "held", "held"]
+    assert kept(full) == {"checkpoint-4", "checkpoint-5"}
+
+
+def test_the_best_of_a_soft_one_stays_while_there_is_room():
+    policy = Policy(rules=(KeepLast(3),), firm=(KeepLast(1),))
+    there = run(old(), ck(2, age="4h", recorded_best="checkpoint-1"), *series(3, 4))
+
+    assert "checkpoint-1" in kept(plan_of(world(there), policy))
+    assert kept(plan_of(world(there, used=99), policy)) == {"checkpoint-4"}
+
+
 def test_a_best_that_is_gone_or_itself_changes_nothing():
     there = run(old(recorded_best="checkpoint-1"), ck(2, age="2h", recorded_best="checkpoint-9"))
 
     assert kept(plan_of(world(there), KEEP_ONE)) == {"checkpoint-2"}
+
+
+# --- divergence --------------------------------------------------------------------------
+
+
+def after(step, *checkpoints, **fields):
+    """These checkpoints; those from *step* on are of a training that diverged there."""
+    return [
+        replace(c, divergence=lost(step, **fields)) if c.step >= step else c for c in checkpoints
+    ]
+
+
+def test_a_diverged_one_takes_no_slot_and_the_last_healthy_one_is_held():
+    plan = plan_of(world(run(*after(3, *series(1, 2, 3, 4, 5)))), KEEP_ONE)
+
+    assert kept(plan) == {"checkpoint-2", "checkpoint-5"}
+    reasons = [(r.rule, r.keeps, r.text) for r in verdict_on(plan, "checkpoint-2").reasons]
+    assert reasons == [
+        ("last_healthy", True, "last healthy one: grad_norm is nan since step 3"),
+        ("keep_last", True, "newest; keep_last is 1"),
+    ]
+    text = "the training had diverged: grad_norm is nan since step 3; it takes no slot of a rule"
+    gone = verdict_on(plan, "checkpoint-4")
+    assert [(r.rule, r.keeps, r.text) for r in gone.reasons] == [("diverged", False, text)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "standing", "rule"),
+    [
+        pytest.param(Policy(), "soft", "keep_last", id="the-defaults"),
+        pytest.param(Policy(rules=(), firm=()), "soft", "no_rule", id="no-rule"),
+        pytest.param(
+            Policy(rules=(KeepLast(1),), firm=(KeepLast(None),)), "firm", "keep_last", id="firm"
+        ),
+    ],
+)
+def test_a_diverged_one_is_not_let_go_for_that_alone(policy, standing, rule):
+    verdict = verdict_on(
+        plan_of(world(run(*after(3, *series(1, 2, 3, 4)))), policy), "checkpoint-3"
+    )
+
+    assert (verdict.standing, verdict.action) == (standing, "keep")
+    assert rule in [r.rule for r in verdict.reasons if r.keeps]
+    assert "diverged" in [r.rule for r in verdict.reasons if not r.keeps]
+
+
+@pytest.mark.parametrize("fields", [{"pinned": True}, {"uses": (PYTHON,)}, {"foreign": ("a",)}])
+def test_every_hold_holds_a_diverged_one(fields):
+    there = run(*after(2, ck(1, age="4h"), ck(2, age="3h", **fields), ck(3, age="2h")))
+
+    assert verdict_on(plan_of(world(there, used=99), KEEP_ONE), "checkpoint-2").standing == "held"
+
+
+def test_what_is_only_suspected_takes_its_slot_and_holds_the_one_before():
+    there = run(*after(4, *series(1, 2, 3, 4, 5), proven=False))
+
+    assert kept(plan_of(world(there), KEEP_ONE)) == {"checkpoint-3", "checkpoint-5"}
+    assert holds_of(there, "checkpoint-3") == [
+        ("last_healthy", "last healthy one if it stays so: grad_norm is nan since step 4")
+    ]
+
+
+def test_where_the_log_is_sparse_the_last_before_it_is_held_as_well():
+    there = run(*after(5, *series(1, 2, 3, 4, 5), finite_at=2))
+
+    assert kept(plan_of(world(there), KEEP_ONE)) == {f"checkpoint-{n}" for n in (2, 4, 5)}
+
+
+def test_a_training_that_went_back_holds_what_it_went_back_to_until_it_has_a_save_of_its_own():
+    old = after(500, *series(300, 400, 600, 700, every="2h"))
+
+    assert kept(plan_of(world(run(*old)), KEEP_ONE)) == {"checkpoint-400", "checkpoint-700"}
+    there = run(*old, ck(450, age="1min"))
+    assert kept(plan_of(world(there), KEEP_ONE)) == {"checkpoint-450", "checkpoint-700"}
+    further = run(*old, *series(450, 800))
+    assert kept(plan_of(world(further), KEEP_ONE)) == {"checkpoint-800"}
+
+
+def test_a_training_that_is_lost_from_its_start_holds_the_last_one_of_the_training_before():
+    there = run(*series(800, 900, every="2h"), *after(10, *series(20, 30)))
+
+    assert kept(plan_of(world(there), KEEP_ONE)) == {"checkpoint-900", "checkpoint-30"}
+
+
+def test_where_all_have_diverged_the_newest_stays():
+    assert kept(plan_of(world(run(*after(1, *series(1, 2, 3)))), KEEP_ONE)) == {"checkpoint-3"}
+
+
+def test_the_best_that_a_diverged_ones_state_names_is_held_and_so_is_a_diverged_best():
+    there = run(
+        ck(1, age="6h"),
+        ck(2, age="5h"),
+        *after(3, ck(3, age="4h"), ck(4, age="3h", recorded_best="checkpoint-1")),
+    )
+    assert kept(plan_of(world(there), KEEP_ONE)) == {f"checkpoint-{n}" for n in (1, 2, 4)}
+
+    stuck = run(
+        ck(2, age="5h"), *after(3, ck(3, age="4h"), ck(4, age="3h", recorded_best="checkpoint-3"))
+    )
+    assert kept(plan_of(world(stuck), KEEP_ONE)) == {f"checkpoint-{n}" for n in (2, 3, 4)}
+
+
+def test_keep_best_ranks_neither_nan_nor_what_came_after_a_divergence():
+    policy = Policy(rules=(KeepBest(1, mode="min"),), firm=(KeepBest(1, mode="min"),))
+    there = run(
+        ck(1, 0.5, age="6h"),
+        ck(2, 0.4, age="5h"),
+        ck(3, 0.9, age="4h"),
+        *after(4, ck(4, 0.0, age="3h"), ck(5, float("nan"), age="2h")),
+    )
+
+    assert kept(plan_of(world(there), policy)) == {f"checkpoint-{n}" for n in (2, 3, 5)}
 
 
 # --- names are hostile -------------------------------------------------------------------
@@ -262,7 +392,7 @@ def test_no_text_of_a_reason_carries_a_control_character():
     evil = "\x1b[2J\n\udcff"
     there = run(
         ck(1, age="3h", name=f"a{evil}", foreign=(f"b{evil}",)),
-        ck(2, age="2h"),
+        ck(2, age="2h", divergence=lost(2, what=f"g{evil}")),
         ck(3, age=0, name=f"c{evil}", health="writing", evidence=f"{evil} grew"),
         pointers={f"d{evil}": f"a{evil}"},
         users=(Use("cwd", 1, f"e{evil}"),),

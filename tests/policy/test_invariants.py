@@ -2,15 +2,32 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
+import pytest
 from builders import GIB, NOW, ck
+from builders import lost as a_loss
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from worlds import PLACES, befores, policies, roomy, rules, with_used, worlds
 
 from ckptd.model import ActionKind, Health, Standing, TrashItem
-from ckptd.policy import KeepBest, KeepLast, Policies, Policy, plan
+from ckptd.policy import (
+    KeepBest,
+    KeepLast,
+    KeepPeriods,
+    KeepWithin,
+    Marks,
+    Policies,
+    Policy,
+    plan,
+)
+from ckptd.policy.pressure import demand
+from ckptd.units import Span
 
+# Two hundred worlds, several plans each, on a machine that others use as well.
+pytestmark = pytest.mark.timeout(300)
 LAWS = settings(derandomize=True, max_examples=200, deadline=None, database=None)
 TAKEN = {ActionKind.EVICT, ActionKind.SET_ASIDE}
 
@@ -133,13 +150,56 @@ def test_whole_weights_newer_than_the_newest_complete_are_never_unlinked(world, 
             assert not step.purge_now
 
 
+@LAWS
+@given(worlds, policies, befores)
+def test_the_newest_healthy_one_survives_where_the_newest_or_the_highest_is_not(
+    world, policy, before
+):
+    gone = lost(made(with_used(world, 100), policy, before))
+
+    for there in world.runs:
+        present = [c for c in there.complete if (c.saved_at - NOW).total_seconds() <= 60]
+        healthy = [c for c in present if c.divergence is None]
+        if healthy and present[-1].divergence:
+            assert healthy[-1].path not in gone
+            before_it = [c for c in healthy if c.step is not None]
+            before_it = [c for c in before_it if c.step < present[-1].divergence.since]
+            highest = max((c.step for c in before_it), default=None)
+            tops = {c.path for c in before_it if c.step == highest}
+            assert not tops or not tops <= gone
+
+
+@LAWS
+@given(roomy, policies, st.integers(0, 7))
+def test_a_divergence_of_the_last_saves_costs_no_healthy_one(world, policy, count):
+    """But for a best that only the state of a diverged one had named."""
+
+    def with_divergence(there, what):
+        few = len(there.checkpoints) - count
+        marked = (
+            replace(c, divergence=what if n >= few else None)
+            for n, c in enumerate(there.checkpoints)
+        )
+        return replace(there, checkpoints=tuple(marked), trainer_limit=None)
+
+    well = replace(world, runs=tuple(with_divergence(r, None) for r in world.runs))
+    ill = replace(world, runs=tuple(with_divergence(r, a_loss(5)) for r in world.runs))
+    before, after_it = made(well, policy), made(ill, policy)
+    named = {
+        v.checkpoint.path for v in before.verdicts for r in v.reasons if r.rule == "recorded_best"
+    }
+    marked = {c.path for r in ill.runs for c in r.checkpoints if c.divergence}
+
+    assert lost(after_it) - marked - named <= lost(before)
+
+
 # --- room --------------------------------------------------------------------------------
 
 
 @LAWS
 @given(roomy, policies)
 def test_without_a_rule_and_without_demand_nothing_complete_goes(world, policy):
-    made_plan = made(world, replace(policy, rules=(), firm=()))
+    made_plan = made(world, replace(policy, rules=(), firm=(), finished=None))
 
     assert {a.kind for a in made_plan.actions} <= {ActionKind.SET_ASIDE, ActionKind.PURGE}
     assert {v.checkpoint.health for v in made_plan.verdicts if v.action in TAKEN} <= {Health.BROKEN}
@@ -155,12 +215,13 @@ def test_with_the_defaults_and_room_nothing_complete_goes(world):
 @given(roomy, policies, st.data())
 def test_what_is_no_intact_save_of_the_past_takes_no_slot(world, policy, data):
     """Adding one changes nothing for the others, but that an open save holds them all."""
-    assume(world.runs)
+    there = next((r for r in world.runs if len(r.complete) > 1), None)
+    assume(there)
+    there = replace(there, trainer_limit=None)
+    world = replace(world, runs=(there, *[r for r in world.runs if r.path != there.path]))
     health = data.draw(st.sampled_from(["broken", "unproven", "complete"]), label="health")
     # Of a complete one from the future everything is unknown, but resuming takes its step.
     extra = ck(None, age="-2d" if health == "complete" else 0, health=health, name="checkpoint-x")
-    there = world.runs[0]
-    assume(len(there.complete) > 1 and there.trainer_limit is None)
     more = replace(
         there,
         checkpoints=tuple(
@@ -177,6 +238,14 @@ def test_what_is_no_intact_save_of_the_past_takes_no_slot(world, policy, data):
     assert gone_with_it - {f"{there.path}/checkpoint-x"} == gone
 
 
+def with_rule(policy, level, rule):
+    """*policy* with one more rule at a level, of runs under way and of those that are over."""
+    over = policy.finished
+    if over:
+        over = replace(over, **{level: (*getattr(over, level), rule)})
+    return replace(policy, finished=over, **{level: (*getattr(policy, level), rule)})
+
+
 # --- monotone ----------------------------------------------------------------------------
 
 
@@ -184,30 +253,46 @@ def test_what_is_no_intact_save_of_the_past_takes_no_slot(world, policy, data):
 @given(roomy, policies, rules, st.sampled_from(["rules", "firm"]))
 def test_one_more_rule_costs_no_kept_checkpoint(world, policy, rule, level):
     assume(policy.rules)  # without any rule all is kept: the first one is a wish to let go
-    more = replace(policy, **{level: (*getattr(policy, level), rule)})
+    assume(not policy.finished or policy.finished.rules)
 
-    assert lost(made(world, more)) <= lost(made(world, policy))
+    assert lost(made(world, with_rule(policy, level, rule))) <= lost(made(world, policy))
+
+
+COUNTED = [
+    KeepLast,
+    *(partial(KeepPeriods, each) for each in ("hourly", "daily", "weekly", "monthly", "yearly")),
+]
+SPANS = [Span(seconds=1800), Span(seconds=7200), Span(days=1), Span(days=20), Span(months=2)]
 
 
 @LAWS
-@given(roomy, policies, st.integers(1, 4), st.integers(1, 4))
-def test_a_higher_count_costs_no_kept_checkpoint(world, policy, count, extra):
-    for build in (KeepLast, KeepBest):
-        few = replace(policy, rules=(*policy.rules, build(count)))
-        many = replace(policy, rules=(*policy.rules, build(count + extra)))
-        assert lost(made(world, many)) <= lost(made(world, few))
-    unlimited = replace(policy, rules=(*policy.rules, KeepLast(None)))
-    assert lost(made(world, unlimited)) <= lost(made(world, few))
+@given(worlds, policies, st.integers(1, 4), st.integers(1, 4), st.sampled_from(["rules", "firm"]))
+def test_a_higher_count_costs_no_kept_checkpoint(world, policy, count, extra, level):
+    # So much demand that all goes that may: with less, what becomes firm costs the next one.
+    world = with_used(world, *((100, 10**6 * GIB) if level == "firm" else (50, 100 * GIB)))
+    for build in (*COUNTED, KeepBest):
+        few = lost(made(world, with_rule(policy, level, build(count))))
+        assert lost(made(world, with_rule(policy, level, build(count + extra)))) <= few
+        if build is not KeepBest:
+            assert lost(made(world, with_rule(policy, level, build(None)))) <= few
+
+
+@LAWS
+@given(worlds, policies, st.sampled_from(["rules", "firm"]))
+def test_a_longer_span_costs_no_kept_checkpoint(world, policy, level):
+    world = with_used(world, *((100, 10**6 * GIB) if level == "firm" else (50, 100 * GIB)))
+
+    gone = [lost(made(world, with_rule(policy, level, KeepWithin(span)))) for span in SPANS]
+
+    assert all(longer <= shorter for shorter, longer in pairwise(gone))
 
 
 @LAWS
 @given(worlds, policies, rules)
 def test_one_more_firm_rule_makes_nothing_less_firm(world, policy, rule):
-    # So much demand that all goes that may: with less, what becomes firm costs the next one.
     full = with_used(world, 100, total=10**6 * GIB)
-    firmly = replace(policy, firm=(*policy.firm, rule))
 
-    assert lost(made(full, firmly)) <= lost(made(full, policy))
+    assert lost(made(full, with_rule(policy, "firm", rule))) <= lost(made(full, policy))
 
 
 @LAWS
@@ -259,7 +344,13 @@ def test_a_shortfall_means_that_all_that_may_go_went(world, policy, before):
             for a in made_plan.actions
             if a.filesystem == relief.filesystem.path and (a.purge_now or a.item)
         ]
-        assert relief.shortfall == max(0, relief.demand - sum(at_once))
+        assert relief.shortfall == max(0, needed(world, relief) - sum(at_once))
+
+
+def needed(world, relief):
+    """What may not lack, however much more is asked for in case that saves grow."""
+    marked = demand(relief.filesystem, Marks(), before=relief.relieving)
+    return max(marked.demand, relief.coming - relief.filesystem.free)
 
 
 @LAWS

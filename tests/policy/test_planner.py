@@ -10,6 +10,7 @@ from builders import (
     ck,
     disk,
     kept,
+    lost,
     plan_of,
     run,
     series,
@@ -83,6 +84,19 @@ def test_calm_is_handed_on_as_a_wait_and_dropped_under_demand():
     assert [a.wait for a in plan_of(world(there, used=90), KEEP_ONE).actions] == [0.0]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "calm", "wait"),
+    [(None, 2.0, 0.5), (600.0, 1.9, 0.4), (600.0, 1.5, 0.0), (0.8, 2.0, 0.1), (0.8, 1.9, 0.0)],
+)
+def test_for_a_breath_after_a_save_not_even_demand_lets_go(seconds, calm, wait):
+    """A trainer that rotates lists its saves then; fast ones must not keep relief away."""
+    there = replace(run(*series(1, 2), calm=calm), save_interval_seconds=seconds)
+
+    (step,) = plan_of(world(there, used=90), KEEP_ONE).actions
+    assert step.urgent
+    assert step.wait == pytest.approx(wait)
+
+
 def test_a_policy_counts_for_its_own_run_only():
     runs = (run(*series(1, 2), path="/data/a"), run(*series(3, 4), path="/data/b"))
 
@@ -133,12 +147,13 @@ def test_what_only_pressure_keeps_says_so():
 # --- under demand ------------------------------------------------------------------------
 
 
-def test_soft_ones_go_oldest_first_until_the_low_mark():
-    there = run(*series(1, 2, 3, 4, 5, 6, 7, 8))
+def test_soft_ones_go_by_what_they_cost_until_the_low_mark():
+    there = run(*series(1, 2, 3, 4, 5, 6, 7, 8, 9, 10))
     plan = plan_of(world(there, used=85), THIN)
 
     assert need_of(plan) == (5, 0)
-    assert steps_of(plan) == [f"evict checkpoint-{n}!" for n in (1, 2, 3, 4, 5)]
+    # Every other one first: then nobody who goes back trains more than two minutes again.
+    assert steps_of(plan) == [f"evict checkpoint-{n}!" for n in (1, 3, 5, 7, 9)]
 
 
 def test_soft_ones_of_several_runs_go_by_age_across_them():
@@ -159,7 +174,10 @@ def test_a_taken_soft_one_says_that_room_is_needed_and_what_kept_it():
 
     assert (verdict.standing, verdict.action) == (Standing.SOFT, ActionKind.EVICT)
     assert [r.text for r in verdict.reasons] == [
-        "kept only while there is room; the disk is 85.0 % used and must gain 5.0 GiB",
+        (
+            "kept only while there is room; costs 1 min of replay, frees 1.0 GiB; "
+            "the disk is 85.0 % used and must gain 5.0 GiB"
+        ),
         "2nd newest; keep_last is unlimited",
     ]
     assert plan.actions[0].reasons == verdict.reasons
@@ -244,6 +262,15 @@ def test_trash_is_purged_when_its_time_is_over(since, trash_for, purged):
     assert steps_of(plan) == (["purge checkpoint-1"] if purged else [])
 
 
+@pytest.mark.parametrize("lost", ["/data/a", "/data"])
+def test_what_came_from_a_run_that_cannot_be_seen_is_not_purged(lost):
+    """It may be all that the run has left."""
+    unreadable = (Unreadable(lost, "permission denied"),)
+    plan = plan_of(world(trash=(trashed(1, since="2h"),), unreadable=unreadable, used=99))
+
+    assert steps_of(plan) == []
+
+
 def test_expired_trash_says_how_long_it_lay():
     plan = plan_of(world(trash=(trashed(1, since="2h"),)))
 
@@ -265,6 +292,10 @@ def test_what_no_record_knows_stays_in_the_trash(used):
         pytest.param([ck(1, age="3h")], False, id="as-old"),
         pytest.param([ck(1, age="2h")], True, id="newer-complete"),
         pytest.param([ck(1, age="2h", health="unproven")], False, id="newer-unproven"),
+        pytest.param([ck(1, age="2h", divergence=lost(1))], False, id="newer-diverged"),
+        pytest.param(
+            [ck(1, age="2h", divergence=lost(1, proven=False))], False, id="newer-may-have-diverged"
+        ),
         pytest.param([ck(1, age="4h"), ck(3, age="-365d")], False, id="from-the-future"),
         pytest.param([], False, id="none"),
     ],
@@ -293,6 +324,9 @@ def test_a_newer_complete_one_of_another_run_does_not_free_the_wreck():
         ),
         pytest.param([ck(1, age="4h")], False, "set_aside checkpoint-2!", id="weights-cut-off"),
         pytest.param([ck(1, age="2h")], True, "set_aside checkpoint-2!", id="newer-complete"),
+        pytest.param(
+            [ck(1, age="2h", divergence=lost(1))], True, "set_aside checkpoint-2", id="diverged"
+        ),
     ],
 )
 def test_a_wreck_in_its_run_is_unlinked_under_demand_only_where_a_newer_one_is_complete(
@@ -326,7 +360,7 @@ def test_a_wreck_that_stays_in_the_trash_counts_as_no_relief():
     ],
 )
 def test_demand_begins_at_high_and_ends_at_low(used, relieving, state, gib):
-    need = demand(disk(used), Marks(), relieving=relieving)
+    need = demand(disk(used), Marks(), before=frozenset({"/data"} if relieving else ()))
 
     assert (need.state, need.demand / GIB) == (state, gib)
 
@@ -353,11 +387,11 @@ def test_demand_goes_on_from_one_plan_to_the_next():
     ],
 )
 def test_marks_in_bytes_and_with_little_headroom(marks, used, gib):
-    assert demand(disk(used), marks, relieving=False).demand / GIB == gib
+    assert demand(disk(used), marks).demand / GIB == gib
 
 
 def test_a_filesystem_that_tells_no_size_asks_for_nothing():
-    need = demand(disk(0, total=0), Marks(), relieving=False)
+    need = demand(disk(0, total=0), Marks())
 
     assert (need.state, need.demand) == ("ok", 0)
 

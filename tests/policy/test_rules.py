@@ -1,12 +1,15 @@
 """Each rule alone: which checkpoints it keeps, and what it says about every one of them."""
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 from builders import ck, run, series
+from zones import BAKER, BERLIN, KIRITIMATI, NEW_YORK, zone
 
-from ckptd.model import BestMetric
-from ckptd.policy import KeepBest, KeepEverySteps, KeepLast
+from ckptd.model import FIRST_MOMENT, BestMetric
+from ckptd.policy import KeepBest, KeepEverySteps, KeepLast, KeepPeriods, KeepWithin
+from ckptd.units import Span, parse_span
 
 
 def steps_kept(rule, checkpoints, **fields):
@@ -164,17 +167,245 @@ def test_keep_every_steps_keeps_what_has_no_step():
     assert steps_kept(KeepEverySteps(1000), [ck(None, name="best")]) == {None}
 
 
+# --- keep_hourly ... keep_yearly ---------------------------------------------------------
+
+
+def at(*texts, tz="UTC0"):
+    """Checkpoints 1, 2, 3 ... saved when the clock on the wall of *tz* showed these times."""
+    with zone(tz):
+        moments = [datetime.fromisoformat(text).astimezone(UTC) for text in texts]
+    return [ck(step, saved_at=moment) for step, moment in enumerate(moments, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "times", "kept"),
+    [
+        pytest.param(
+            KeepPeriods("hourly", 2),
+            ["2026-01-02 01:00", "2026-01-02 02:10", "2026-01-02 02:59:59", "2026-01-02 03:00"],
+            {3, 4},
+            id="newest-of-each-hour",
+        ),
+        pytest.param(
+            KeepPeriods("daily", 3),
+            ["2026-01-01 09:00", "2026-01-02 08:00", "2026-01-02 09:00", "2026-01-09 00:00"],
+            {1, 3, 4},
+            id="days-without-any-take-no-slot",
+        ),
+        pytest.param(
+            KeepPeriods("weekly", 2),
+            ["2024-12-29 12:00", "2024-12-30 12:00", "2025-01-05 12:00", "2025-01-06 12:00"],
+            {3, 4},
+            id="iso-week-1-begins-in-december",
+        ),
+        pytest.param(
+            KeepPeriods("weekly", 2),
+            ["2020-12-31 12:00", "2021-01-03 12:00", "2021-12-31 12:00"],
+            {2, 3},
+            id="week-53-and-week-52-of-the-same-year",
+        ),
+        pytest.param(
+            KeepPeriods("weekly", 1),
+            ["2025-01-01 12:00", "2026-01-01 12:00"],
+            {2},
+            id="the-same-week-of-another-year",
+        ),
+        pytest.param(
+            KeepPeriods("monthly", None),
+            ["2025-12-01 12:00", "2025-12-31 12:00", "2026-01-01 12:00"],
+            {1, 2, 3},
+            id="unlimited-keeps-the-oldest-too",
+        ),
+        pytest.param(
+            KeepPeriods("yearly", 3),
+            ["2026-01-01", "2026-01-02", "2026-01-03"],
+            {1, 3},
+            id="the-oldest-while-slots-are-left",
+        ),
+        pytest.param(
+            KeepPeriods("yearly", 1),
+            ["2026-01-01", "2026-01-02", "2026-01-03"],
+            {3},
+            id="not-the-oldest-when-all-slots-are-taken",
+        ),
+        pytest.param(KeepPeriods("daily", 3), ["2026-01-01"], {1}, id="one-takes-one-slot"),
+        pytest.param(KeepPeriods("daily", 3), [], set(), id="nothing-there"),
+    ],
+)
+def test_keep_periods_keeps_the_newest_of_each(rule, times, kept):
+    with zone("UTC0"):
+        assert steps_kept(rule, at(*times)) == kept
+
+
+def test_periods_are_those_of_local_time():
+    around_midnight = at("2026-01-01 22:30", "2026-01-01 23:30", "2026-01-02 00:30")
+
+    with zone(BERLIN):
+        assert steps_kept(KeepPeriods("daily", 2), around_midnight) == {1, 3}
+    with zone(NEW_YORK):
+        assert steps_kept(KeepPeriods("daily", 2), around_midnight) == {1, 3}
+        assert steps_kept(KeepPeriods("daily", 1), around_midnight) == {3}
+
+
+def test_the_hour_that_comes_twice_is_one():
+    with zone(BERLIN):
+        twice = at("2025-10-26 01:59+02:00", "2025-10-26 02:30+02:00", "2025-10-26 02:10+01:00")
+        assert steps_kept(KeepPeriods("hourly", 2), twice) == {1, 3}
+
+
+def test_of_several_saved_at_once_the_highest_step_is_the_newest():
+    at_once = [ck(step, age="1h") for step in (1, 2, 10)]
+
+    assert steps_kept(KeepPeriods("daily", 1), at_once) == {10}
+
+
+def test_keep_periods_says_number_period_and_limit():
+    rule = KeepPeriods("daily", 2)
+    days = at("2026-01-01 09:00", "2026-01-02 08:00", "2026-01-02 09:00", "2026-01-03 09:00")
+    there = run(*days)
+
+    with zone("UTC0"):
+        assert texts(rule, days) == [
+            "daily 3: newest of 2026-01-01; keep_daily is 2",
+            "not the newest of 2026-01-02; keep_daily is 2",
+            "daily 2 of 2: newest of 2026-01-02; keep_daily is 2",
+            "daily 1 of 2: newest of 2026-01-03; keep_daily is 2",
+        ]
+        reasons = rule.judge(there.checkpoints, there).values()
+
+    assert [(reason.rank, reason.limit) for reason in reasons] == [
+        (1, 2),
+        (2, 2),
+        (None, 2),
+        (3, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (KeepPeriods("hourly", 3), "hourly 2 of 3: oldest, and slots are left; keep_hourly is 3"),
+        (KeepPeriods("weekly", None), "weekly 2: oldest, and slots are left; keep_weekly is unlim"),
+        (KeepPeriods("yearly", 1), "not the newest of 2026; keep_yearly is 1"),
+        (KeepPeriods("monthly", 1), "not the newest of 2026-01; keep_monthly is 1"),
+    ],
+)
+def test_keep_periods_says_why_the_oldest_stays_or_goes(rule, said):
+    with zone("UTC0"):
+        oldest = texts(rule, at("2026-01-01 09:10", "2026-01-01 09:20"))[0]
+
+    assert oldest.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("period", "said"),
+    [("hourly", "2026-01-01 09:00"), ("weekly", "2026-W01"), ("yearly", "2026")],
+)
+def test_each_period_has_its_name(period, said):
+    with zone("UTC0"):
+        (text,) = texts(KeepPeriods(period, 1), at("2026-01-01 09:10"))
+
+    assert text.startswith(f"{period} 1 of 1: newest of {said};")
+
+
+# --- keep_within -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("span", "times", "kept"),
+    [
+        ("2h", ["2026-01-02 00:59:59", "2026-01-02 01:00", "2026-01-02 01:00:01"], {3}),
+        ("1d", ["2026-01-01 03:00", "2026-01-01 03:00:01"], {2}),
+        ("1month", ["2025-12-02 03:00", "2025-12-02 03:00:01"], {2}),
+        ("1y1month1d1h", ["2024-12-01 02:00", "2024-12-01 02:00:01"], {2}),
+    ],
+)
+def test_keep_within_counts_back_from_the_newest_and_leaves_out_the_bound(span, times, kept):
+    series = at(*times, "2026-01-02 03:00")
+
+    with zone("UTC0"):
+        assert steps_kept(KeepWithin(parse_span(span)), series) == kept | {len(series)}
+
+
+def test_a_day_is_one_of_the_calendar_and_24_hours_are_not():
+    with zone(BERLIN):  # the night of 29 March has 23 hours
+        series = at("2026-03-28 11:30", "2026-03-28 12:30", "2026-03-29 12:00", tz=BERLIN)
+
+        assert steps_kept(KeepWithin(Span(days=1)), series) == {2, 3}
+        assert steps_kept(KeepWithin(Span(seconds=24 * 3600)), series) == {1, 2, 3}
+
+
+def test_a_month_before_the_31st_is_counted_as_restic_does():
+    with zone("UTC0"):
+        series = at("2026-03-03 12:00", "2026-03-03 12:01", "2026-03-31 12:00")
+
+        assert steps_kept(KeepWithin(Span(months=1)), series) == {2, 3}
+
+
+def test_a_run_that_stopped_years_ago_does_not_decay():
+    assert steps_kept(KeepWithin(Span(days=1)), at("2015-01-01 12:00", "2015-01-01 13:00")) == {
+        1,
+        2,
+    }
+
+
+def test_keep_within_says_span_and_place():
+    hours = [ck(1, age="8h"), ck(2, age="7h"), ck(3, age="1h")]
+    there = run(*hours)
+    rule = KeepWithin(parse_span("6.5h"))
+
+    assert texts(rule, hours) == [
+        "6h30min or more before the newest; keep_within is 6h30min",
+        "within 6h30min of the newest; keep_within is 6h30min",
+        "within 6h30min of the newest; keep_within is 6h30min",
+    ]
+    assert [r.rank for r in rule.judge(there.checkpoints, there).values()] == [1, 2, 3]
+
+
+def test_keep_within_nothing_is_refused_when_built():
+    with pytest.raises(ValueError, match="keep_within must be longer than 0s"):
+        KeepWithin(Span())
+
+
+# --- clocks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tz", [KIRITIMATI, BAKER, BERLIN, NEW_YORK])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *(KeepPeriods(each, 1) for each in ("hourly", "daily", "weekly", "monthly", "yearly")),
+        KeepWithin(Span(seconds=1)),
+        KeepWithin(Span(months=12_000)),
+    ],
+    ids=str,
+)
+def test_the_newest_is_kept_whatever_the_time_zone_and_the_file_times(rule, tz):
+    odd = [ck(1, saved_at=FIRST_MOMENT), ck(2, saved_at=FIRST_MOMENT)]
+    with zone(tz):
+        assert 2 in steps_kept(rule, odd)
+        assert 3 in steps_kept(rule, [*odd, ck(3)])
+
+
 # --- all ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("build", [KeepLast, KeepBest, KeepEverySteps])
+@pytest.mark.parametrize(
+    "build", [KeepLast, KeepBest, KeepEverySteps, lambda count: KeepPeriods("daily", count)]
+)
 @pytest.mark.parametrize("count", [0, -1])
 def test_a_count_below_one_is_refused_when_built(build, count):
     with pytest.raises(ValueError, match=rf"must be at least 1, not {count}"):
         build(count)
 
 
-@pytest.mark.parametrize("rule", [KeepLast(1), KeepLast(None), KeepBest(1), KeepEverySteps(2)])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *(KeepLast(1), KeepLast(None), KeepBest(1), KeepEverySteps(2)),
+        *(KeepPeriods("weekly", 1), KeepPeriods("hourly", None), KeepWithin(Span(seconds=90))),
+    ],
+)
 def test_a_rule_answers_for_every_checkpoint_under_its_own_name(rule):
     there = run(*series(1, 2, 3, 4))
 

@@ -1,0 +1,1 @@
+"""Whether trainings survive on small real disks: see `__main__`."""
