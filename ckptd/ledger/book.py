@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Self
 
 from ckptd.errors import LedgerError
 from ckptd.ledger.database import Database
+from ckptd.ledger.ground import Ground
 from ckptd.ledger.held import Slot
 from ckptd.ledger.record import Record, Save
 from ckptd.ledger.slotfiles import SlotFiles, fact_of
@@ -41,12 +42,13 @@ class Ledger(Telling):
     def __init__(self, state_dir: str, *, wal: bool = True) -> None:
         _make_directory(state_dir)
         self._state_dir = state_dir
+        self._ground = Ground(state_dir)
         self._known: dict[str, int] = {}  # the adopted runs, as long as the state directory stood
         self._under_way: dict[str, Record] = {}
         self._owed: dict[str, Record] = {}  # outcomes that no disk has taken yet
         self._later: dict[str, Record] = {}  # facts that no disk has taken yet
         self._slots_file = SlotFiles(os.path.join(state_dir, SLOT_FILE))
-        self._database = Database(os.path.join(state_dir, DATABASE), wal=wal)
+        self._database = Database(os.path.join(state_dir, DATABASE), self._ground, wal=wal)
         super().__init__(self._slots_file, self._database)
         if self._slots_file.torn:
             self._alarms[_torn_text(state_dir, self._slots_file)] = None
@@ -301,12 +303,19 @@ class Ledger(Telling):
         What is under way, what waits, and which runs are adopted is still known.
         """
         with self._order:
+            if self._ground.is_away(SLOT_FILE):
+                raise LedgerError(
+                    f"the state directory {show_text(self._state_dir)} cannot be written: the"
+                    " filesystem that it lay on is not mounted; without it nothing is let go",
+                    hint="name another one with --state",
+                )
             own = self._slots_file.own
             if not own.is_gone:
                 return
             _make_directory(self._state_dir)
             replaced = os.path.lexists(own.path)
             own.renew()
+            self._ground.renew()
             self._behind = True
             for run, inode in self._known.items():
                 self._remember(_adoption(run, inode, "it was adopted before"), durable=True)

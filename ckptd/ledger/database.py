@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
+from ckptd.ledger.ground import Ground
 from ckptd.ledger.schema import NewerError, StrangeError, bring_up, check
 from ckptd.units import show_text
 
@@ -51,14 +52,15 @@ class Database:
 
     `wal` is off where the memory that it maps reaches no other host, or has no room on a disk that
     is full (`disk.maps_hold`). A damaged file is renamed beside and a new one begun; `alarms` tells
-    of it.
+    of it. None is begun while its *ground* is away.
     """
 
-    def __init__(self, path: str, *, wal: bool = True) -> None:
+    def __init__(self, path: str, ground: Ground, *, wal: bool = True) -> None:
         self._reader = DatabaseReader(path)
         self.alarms = self._reader.alarms
         self._path = path
         self._wal = wal
+        self._ground = ground
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
@@ -118,6 +120,8 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if os.path.lexists(self._path) and not stat.S_ISREG(os.lstat(self._path).st_mode):
             raise StrangeError("it is not a regular file", sqlite3.SQLITE_NOTADB)
+        if self._ground.is_away(os.path.basename(self._path)):
+            raise _AwayError("its filesystem is not mounted")
         db = sqlite3.connect(
             self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
         )
@@ -143,6 +147,10 @@ class Database:
                     self.alarms[text] = None
         except OSError as error:
             self.alarms[f"{shown} is damaged ({why}) and stays: {error.strerror}"] = None
+
+
+class _AwayError(sqlite3.OperationalError):
+    sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
 
 
 class DatabaseReader:

@@ -156,6 +156,35 @@ def test_a_training_is_relieved_while_the_disk_of_the_ledger_cannot_be_written(d
     assert [len(daemon.told("evict", step)) for step in (20, 30, 40)] == [1, 1, 1]
 
 
+def test_while_the_disk_of_the_ledger_is_not_mounted_nothing_is_written_where_it_was(disk, run):
+    state, told = disk.point / "state", []
+    with ckptd(state, run, told=told, **ONE) as daemon:
+        subprocess.run(["umount", "--lazy", disk.point], check=True)
+        (outcome,) = daemon.settle(time.monotonic())[1]
+        daemon.cycle()
+        assert outcome.ok
+        assert "the filesystem that it lay on is not mounted" in alarms(told)[0]
+        assert f"what is let go is recorded in {run.parent}/.ckptd-trash" in alarms(told)[0]
+        assert not list(disk.point.rglob("*.db")), "the next mount would cover it"
+        disk.mount()
+        daemon.cycle()
+        assert "can be written again" in alarms(told)[1]
+        assert acts(state) == {str(run / "checkpoint-5"): "done"}
+
+
+def test_a_state_directory_that_is_the_root_of_a_disk_is_not_begun_anew_below_it(disk, run):
+    state, told = disk.point, []
+    with ckptd(state, run, told=told, **ONE) as daemon:
+        subprocess.run(["umount", "--lazy", disk.point], check=True)
+        daemon.settle(time.monotonic())
+        daemon.cycle()
+        assert not (disk.point / "ledger.db").exists()
+        assert not (disk.point / "intents").exists()
+        disk.mount()
+        daemon.cycle()
+        assert acts(state) == {str(run / "checkpoint-5"): "done"}
+
+
 @pytest.mark.skipif(shutil.which("xfs_io") is None, reason="needs xfs_io")
 def test_a_disk_that_only_gives_eio_stops_nothing(disk, run):
     state, told = disk.point / "state", []
