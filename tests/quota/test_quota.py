@@ -42,7 +42,9 @@ def test_asking_leaves_no_descriptor_open(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_quotas_of_real_filesystems(tmp_path):
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", ON_DISKS]
+    # This pytest's options are not for that one: it may have workers, and a report of its own.
+    pytest_there = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
+    command = ["/usr/bin/env", "--unset=PYTEST_ADDOPTS", *pytest_there, ON_DISKS]
     if has_quotas(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         status, told = done.returncode, done.stdout + done.stderr

@@ -47,6 +47,8 @@ def test_beside_a_training_it_keeps_up(box, lab):
     box.run("systemd-run", "--wait", "--collect", sys.executable, "-c", code)
 
     assert lab.left(140, 150)
+    # What is gone is told a moment later, once that is durable.
+    assert until(lambda: len(lab.told("evict")) >= 13), lab.told("evict")
     let_go = [event["CKPTD_STEP"] for event in lab.told("evict")]
     assert sorted(map(int, let_go)) == list(range(10, 140, 10))
     shown = box.run("journalctl", "-u", "ckptd", "CKPTD_EVENT=evict", "-o", "cat").stdout
