@@ -27,7 +27,7 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 LIMIT = 6
 # Seconds: a save and what comes after it, and how long a rotation may stand still.
-BETWEEN = 0.6
+BETWEEN = 0.2
 NAP = 0.03
 
 
