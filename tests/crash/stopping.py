@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
+import seccomp
 
 # Of <asm/unistd_64.h>; what changes a file, a directory, or what of them is on the disk. No locks:
 # they end with their process, so a stop at one is a stop at the change that follows.
@@ -79,7 +80,6 @@ _TRACESECCOMP_AND_EXITKILL = 0x80 | 0x100000
 _SECCOMP_STOP = signal.SIGTRAP | 7 << 8
 _INFO = struct.Struct("<B3xI2QQ6Q")
 _RAX, _ORIG_RAX = 10, 15  # places in user_regs_struct
-_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 38, 22
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
@@ -184,15 +184,10 @@ def _child(act: Callable[[], None], into: int) -> None:
 def _filter() -> None:
     """From now on each of CALLS makes this process stop and its tracer look."""
     count = len(CALLS)
-    program = [(0x20, 0, 0, 0)]  # load the number of the call
-    program += [(0x15, count - at, 0, number) for at, number in enumerate(CALLS.values())]
-    program += [(0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x7FF00000)]  # allow; tell the tracer
-    raw = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *line) for line in program))
-    head = ctypes.create_string_buffer(
-        struct.pack("<H6xQ", len(program), ctypes.addressof(raw)), 16
-    )
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(_PR_SET_SECCOMP, 2, head, 0, 0):
-        raise OSError(ctypes.get_errno(), "no filter")
+    program = [(seccomp.LOAD, 0, 0, seccomp.NUMBER)]
+    program += [(seccomp.EQUALS, count - at, 0, number) for at, number in enumerate(CALLS.values())]
+    program += [(seccomp.RETURN, 0, 0, seccomp.ALLOW), (seccomp.RETURN, 0, 0, seccomp.TRACE)]
+    seccomp.install(program)
 
 
 def _change(pid: int) -> str | None:
