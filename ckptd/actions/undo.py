@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 
 from ckptd.actions import trash
 from ckptd.actions.lock import open_trash_of
@@ -11,6 +12,7 @@ from ckptd.actions.recorded import Tell, recorded
 from ckptd.errors import CkptdError
 from ckptd.ledger import Ledger, Record
 from ckptd.model import TrashItem
+from ckptd.mounts import asked
 from ckptd.trash import opened
 
 
@@ -19,8 +21,7 @@ def restore(ledger: Ledger, tell: Tell, item: TrashItem, *, to: str | None) -> s
 
     RefusedError when the name is taken or its run is gone, ActionError when the system says no.
     """
-    with suppress(CkptdError, OSError), opened(open_trash_of(item.place)) as trash_fd:
-        ledger.take_refuge(item.place, item.place, trash_fd)
+    asked(item.place, partial(_take_refuge, ledger, item.place))
     record = Record(
         event="restore",
         at=time.time(),
@@ -33,3 +34,8 @@ def restore(ledger: Ledger, tell: Tell, item: TrashItem, *, to: str | None) -> s
         details={"item": item.id, "place": item.place},
     )
     return recorded(ledger, tell, record, lambda: trash.restore(item, to=to), item.place)
+
+
+def _take_refuge(ledger: Ledger, place: str) -> None:
+    with suppress(CkptdError, OSError), opened(open_trash_of(place)) as trash_fd:
+        ledger.take_refuge(place, place, trash_fd)

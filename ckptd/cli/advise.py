@@ -16,7 +16,6 @@ The first keys of a filesystem are those of `plan`. What is not known or does no
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +27,7 @@ from ckptd import render
 from ckptd.advice import Advice, Forecast, Place, forecast, words
 from ckptd.advice import advise as advise_on
 from ckptd.cli.once import looking, must_exist
-from ckptd.cli.start import reading, run_of, settings_of
+from ckptd.cli.start import reading, real_run_of, settings_of
 from ckptd.model import Plan, Run
 from ckptd.observe import Eyes, Look
 from ckptd.observe.watches import is_below
@@ -48,7 +47,7 @@ def advise(arguments: argparse.Namespace) -> int:
     watches = (*named.watches, *settings_of(arguments, []).watches) if arguments.paths else None
     eyes = reading(arguments, replace(named, watches=watches or named.watches))
     look, now = looking(eyes), time.time()
-    wanted = [os.path.realpath(run_of(path)) for path in arguments.paths] or ["/"]
+    wanted = [real_run_of(path) for path in arguments.paths] or ["/"]
     places = [p for p in _places(look, eyes) if any(_is_wanted(r, wanted) for r in p.runs)]
     told = [(forecast(p, now), p, _of(wanted, advise_on(p, now))) for p in places]
     if arguments.json:

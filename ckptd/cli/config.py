@@ -20,7 +20,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from ckptd import render
-from ckptd.cli.start import run_of, settings_of, whom_to_tell
+from ckptd.cli.start import real_run_of, settings_of, whom_to_tell
 from ckptd.config import Settings, Source, Watch
 from ckptd.config.effective import Effective, effective
 from ckptd.config.lines import Place
@@ -29,6 +29,7 @@ from ckptd.config.sources import COMMAND_LINE, Origin
 from ckptd.config.writing import toml_key, toml_value
 from ckptd.errors import ConfigError, UnreadableError
 from ckptd.model import DROP_IN
+from ckptd.mounts import asked
 from ckptd.observe.experiments import DropIns, Experiments
 from ckptd.observe.watches import expand, is_below
 from ckptd.units import show_text
@@ -46,7 +47,7 @@ def config(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments, ())
     for problem in whom_to_tell(settings):
         print(f"ckptd: {problem}", file=sys.stderr)
-    drop_ins = [source for path in arguments.paths for source in _above(path, settings)]
+    drop_ins = [source for path in arguments.paths for source in _drop_ins(path, settings)]
     values = effective(settings, drop_ins)
     print(render.dumps(_document(values)) if arguments.json else "\n".join(lines(values)))
     return 0
@@ -55,9 +56,13 @@ def config(arguments: argparse.Namespace) -> int:
 # --- the drop-ins that hold at PATH --------------------------------------------------------
 
 
-def _above(path: str, settings: Settings) -> Iterator[Source]:
-    """The drop-ins that hold for a run at *path*, the farthest first."""
-    run = os.path.realpath(run_of(path))
+def _drop_ins(path: str, settings: Settings) -> list[Source]:
+    """The drop-ins that hold for a run at *path*, the farthest first. UnansweredError."""
+    run = real_run_of(path)
+    return asked(run, lambda: list(_above(run, settings)), roams=True)
+
+
+def _above(run: str, settings: Settings) -> Iterator[Source]:
     try:
         uid = os.stat(run).st_uid
     except OSError as error:

@@ -15,11 +15,12 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from typing import Any, Final
 
-from ckptd import audit, status
+from ckptd import audit, beneath, status
 from ckptd.cli import ledgers
 from ckptd.errors import ConfigError
 from ckptd.ledger import LedgerView
 from ckptd.logs import plain
+from ckptd.mounts import asked_around
 from ckptd.units import parse_duration, show_text
 
 Event = Mapping[str, Any]
@@ -65,14 +66,19 @@ def history(arguments: argparse.Namespace) -> int:
 
 
 def _question(arguments: argparse.Namespace) -> Question:
-    asked = [os.path.abspath(path) for path in arguments.paths]
-    paths = dict.fromkeys(name for path in asked for name in (path, os.path.realpath(path)))
+    named = [os.path.abspath(path) for path in arguments.paths]
+    paths = dict.fromkeys(name for path in named for name in (path, _real(path)))
     return Question(
         since=_since(arguments.since) if arguments.since is not None else None,
         paths=tuple(paths),
         events=tuple(_known(event) for event in arguments.event or ()),
         limit=_count(arguments.limit) if arguments.limit is not None else None,
     )
+
+
+def _real(path: str) -> str:
+    """Without links, as far as what is on the way answers."""
+    return asked_around(lambda: beneath.real(path))
 
 
 def _since(text: str) -> float:

@@ -7,14 +7,16 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 from ckptd import beneath, render, scan
 from ckptd.cli import ledgers
 from ckptd.cli.once import must_exist, named_checkpoint
-from ckptd.cli.progress import progress
-from ckptd.cli.start import complain, run_of
+from ckptd.cli.progress import Progress, progress
+from ckptd.cli.start import complain, real_run_of, run_of
 from ckptd.errors import ActionError, CkptdError, LedgerError, RefusedError
 from ckptd.ledger import Record
+from ckptd.mounts import asked, step
 from ckptd.units import show_text
 
 
@@ -34,8 +36,7 @@ def adopt(arguments: argparse.Namespace) -> int:
     adopted = []
     with ledgers.opened(arguments.state) as ledger, progress() as shown:
         for path in arguments.paths:
-            top = os.path.realpath(run_of(path))
-            survey = scan.find_runs(top, beat=lambda: shown.step("looking"))
+            survey = _survey(real_run_of(path), shown)
             if not survey.runs:
                 raise CkptdError(f"no run lies at or below {show_text(path)}, so none is adopted")
             for run in survey.runs:
@@ -45,19 +46,32 @@ def adopt(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _survey(top: str, shown: Progress) -> scan.Survey:
+    """The runs at or below *top*. UnansweredError."""
+
+    def beat() -> None:
+        shown.step("looking")
+
+    return asked(top, lambda: scan.find_runs(top, beat=lambda: step(beat)), beat, roams=True)
+
+
 def _mark(arguments: argparse.Namespace, word: str, act: Callable[[int], None]) -> int:
     paths = [named_checkpoint(path) for path in arguments.paths]
     for path in paths:
-        fd = _open_checkpoint(path)
-        try:
-            act(fd)
-        except OSError as error:
-            raise _explained(path, error) from error
-        finally:
-            os.close(fd)
+        asked(path, partial(_marked, path, act))
     _remember(arguments, word, paths)
     _print(arguments, f"{word}ned", paths)
     return 0
+
+
+def _marked(path: str, act: Callable[[int], None]) -> None:
+    fd = _open_checkpoint(path)
+    try:
+        act(fd)
+    except OSError as error:
+        raise _explained(path, error) from error
+    finally:
+        os.close(fd)
 
 
 def _remember(arguments: argparse.Namespace, word: str, paths: list[str]) -> None:

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from ckptd import policy, procs, render
+from ckptd import beneath, policy, procs, render
 from ckptd.cli.progress import progress
 from ckptd.cli.start import acting, reading, run_of, settings_of
 from ckptd.cli.tables import show
 from ckptd.errors import ConfigError, UnansweredError
 from ckptd.model import Outcome, Plan
-from ckptd.mounts import asked
+from ckptd.mounts import asked_around, reaching
 from ckptd.observe import Eyes, Look
 from ckptd.units import show_text
 
@@ -56,27 +56,31 @@ def named_checkpoint(path: str) -> str:
     A path inside a checkpoint means that checkpoint.
     """
     path = os.path.abspath(path)
-    return asked(path, lambda: _named_checkpoint(path))
+    return asked_around(lambda: _named_checkpoint(path))
 
 
 def _named_checkpoint(path: str) -> str:
     run = run_of(path)
-    real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-    if run == path:
-        return real
-    inside = os.path.relpath(os.path.realpath(path), run)
-    return os.path.join(run, inside.split(os.sep)[0])
+    real = os.path.join(beneath.real(os.path.dirname(path)), os.path.basename(path))
+    with reaching(real):
+        if run == path:
+            return real
+        inside = os.path.relpath(beneath.real(path), run)
+        return os.path.join(run, inside.split(os.sep)[0])
 
 
 def must_exist(paths: Sequence[str]) -> None:
     """Raises ConfigError for a PATH that leads to no run: a misspelt one must not look empty."""
     for path in paths:
         with suppress(UnansweredError):  # the look will say so
-            asked(os.path.abspath(path), partial(_must_exist, path))
+            asked_around(partial(_must_exist, path))
 
 
 def _must_exist(path: str) -> None:
-    if not os.path.isdir(run_of(path)):
+    run = run_of(path)
+    with reaching(beneath.real(os.path.abspath(run))):
+        if os.path.isdir(run):
+            return
         fact = "is no directory" if os.path.exists(path) else "does not exist"
         raise ConfigError(f"{show_text(path)} {fact}, so there is nothing to look at")
 

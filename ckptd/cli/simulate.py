@@ -31,7 +31,7 @@ from ckptd.cli.once import looking, must_exist
 from ckptd.cli.pictures import picture
 from ckptd.cli.played import Plays, closing, curves_of, document, opening
 from ckptd.cli.progress import progress
-from ckptd.cli.start import reading, settings_of
+from ckptd.cli.start import reading, real_run_of, settings_of
 from ckptd.cli.tables import show
 from ckptd.errors import ConfigError, RefusedError
 from ckptd.model import World
@@ -160,6 +160,8 @@ def _seen(arguments: argparse.Namespace) -> tuple[World, Policies, datetime]:
             hint="ckptd simulate PATH, or --save-size 14GiB --every 20min --disk 2TiB",
         )
     must_exist(arguments.paths)
+    for path in arguments.paths:
+        real_run_of(path)  # of one that does not answer nothing would be played
     look = looking(reading(arguments, settings))
     return look.world, look.policies, datetime.now(UTC)
 

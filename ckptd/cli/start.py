@@ -79,15 +79,20 @@ def run_of(path: str) -> str:
     PATH as it stands where nobody answers: the look will say so.
     """
     try:
-        return asked_around(lambda: _run_of(path))
+        return asked_around(lambda: _run_of(path) or path)
     except UnansweredError:
         return path
 
 
-def _run_of(path: str) -> str:
+def real_run_of(path: str) -> str:
+    """The real path of the run that PATH means. UnansweredError where nobody answers there."""
+    return asked_around(lambda: _run_of(path) or beneath.real(os.path.abspath(path)))
+
+
+def _run_of(path: str) -> str | None:
     here = beneath.real(os.path.abspath(path))
     with reaching(here):
-        return _above_checkpoint(here) or path
+        return _above_checkpoint(here)
 
 
 def _above_checkpoint(here: str) -> str | None:

@@ -291,6 +291,43 @@ def test_commands_answer_within_seconds_of_what_they_can_see(tmp_path, hung):
     assert time.monotonic() - begun < 90
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pin", "checkpoint-10"),
+        ("unpin", "checkpoint-10"),
+        ("restore", "checkpoint-10"),
+        ("adopt", ""),
+        ("advise", ""),
+        ("simulate", ""),
+        ("config", ""),
+        ("why", "checkpoint-10"),
+    ],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize("through", ["its path", "a link"])
+def test_a_command_for_what_does_not_answer_says_so(tmp_path, hung, words, through):
+    far = hung.path / "far"
+    write_checkpoint(far, 10)
+    link = tmp_path / "link"
+    link.symlink_to(far)
+    command, name = words
+    state = () if command == "config" else ("--state", tmp_path / "state")
+    hung.stop()
+    begun = time.monotonic()
+    said = ckptd(command, *state, (link if through == "a link" else far) / name)
+    assert time.monotonic() - begun < 30
+    assert said.returncode != 0
+    assert "has not answered" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_history_of_what_does_not_answer_is_there(tmp_path, hung):
+    hung.stop()
+    told = ckptd("history", "--state", tmp_path / "state", hung.path / "far")
+    assert told.returncode == 0, told.stderr
+
+
 def test_a_configuration_on_a_filesystem_that_hangs_stays_in_force(tmp_path, hung):
     near, config = tmp_path / "near", hung.path / "ckptd.toml"
     config.write_text(f'[[watch]]\npath = "{near}"\n[policy]\nkeep_last = 1\nkeep_best = 0\n')
