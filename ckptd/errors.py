@@ -5,6 +5,7 @@
     ├── UnreadableError   4  the world could not be seen, so nothing may be concluded
     │   └── UnansweredError  a filesystem does not answer; what was asked of it may still come
     ├── RefusedError      3  seen, and acting would be wrong
+    │   ├── OvertakenError   a trainer or a person came first, and that settles it
     │   └── CrossingError    what was to be moved would leave its filesystem
     ├── ActionError       1  tried, and the system said no
     │   └── NoRoomError      there is no room to do it
@@ -81,6 +82,13 @@ class RefusedError(CkptdError):
     """Acting would be wrong: the thing changed, is held, or its place is taken."""
 
     exit_status = 3
+
+
+class OvertakenError(RefusedError):
+    """A trainer or a person came first: nothing was done, and nothing is left for anybody to do.
+
+    The next look decides anew.
+    """
 
 
 class CrossingError(RefusedError):

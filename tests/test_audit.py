@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from listening import Journal, forget_logging, journal_fields, lines_in
@@ -185,6 +186,7 @@ def test_a_warning_is_what_needs_a_person_and_so_is_whatever_failed(kind):
     done, failed = (Record(event=kind, at=0, outcome=outcome) for outcome in ("done", "failed"))
 
     assert audit.event(done)["priority"] == PEOPLE.get(kind, 6)
+    assert audit.event(replace(done, outcome="dropped"))["priority"] == PEOPLE.get(kind, 6)
     assert audit.event(failed)["priority"] == min(4, PEOPLE.get(kind, 6))
 
 

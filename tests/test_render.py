@@ -42,6 +42,7 @@ from ckptd.render import (
     verdict_json,
     verdict_text,
 )
+from ckptd.render.line import plan_line
 
 KEEP_TWO = Policy(rules=(KeepLast(2), KeepBest(1)), firm=(KeepLast(2), KeepBest(1)))
 NASTY = b"a\n\x1b[31m\xff".decode("utf-8", "surrogateescape")
@@ -276,6 +277,18 @@ def test_status_says_what_is_for_the_next_saves_and_when_a_disk_is_full():
         " in 6 h even if all goes that may"
     )
     assert shown(world(run(*series(1), saves=())))[1].split()[-1] == "ok"
+
+
+def test_the_line_of_the_service_tells_runs_disks_time_to_full_and_the_last_act():
+    mine = run(*series(*range(1, 11), every="10min"), live=True)
+    growing, calm = plan_of(world(mine, used=70)), plan_of(world(run(*series(1), saves=())))
+
+    assert plan_line(growing, "evict /data/checkpoint-1") == (
+        "1 run, 10 checkpoints, 10.0 GiB; /data 70 % used, full in 5 h if nothing goes;"
+        " last: evict /data/checkpoint-1"
+    )
+    assert "full in" not in plan_line(calm)
+    assert "last" not in plan_line(calm)
 
 
 def test_status_says_which_inodes_lack():

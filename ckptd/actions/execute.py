@@ -26,6 +26,7 @@ from ckptd.errors import (
     CrossingError,
     LedgerError,
     NoRoomError,
+    OvertakenError,
     RefusedError,
     UnansweredError,
     UnreadableError,
@@ -134,26 +135,28 @@ class Hands:
         planned = action.checkpoint
         seen = self._see(action.run) if action.run else None
         if seen is None or planned is None:
-            raise RefusedError("its run is gone or no longer a run, so nothing is left to do")
+            raise OvertakenError("its run is gone or no longer a run, so nothing is left to do")
         run, policy = seen
         if action.urgent and run.breathing:
             time.sleep(run.breathing)
             run, policy = self._see(run) or seen
         if run.breathing if action.urgent else run.calm:
-            raise RefusedError("a save of its run was completed a moment ago, so it stays for now")
+            raise OvertakenError(
+                "a save of its run was completed a moment ago, so it stays for now"
+            )
         judged = judge_run(run, policy, datetime.now(UTC), demand=action.urgent)
         verdict = next((v for v in judged.verdicts if v.checkpoint.name == planned.name), None)
         if verdict is None and os.path.lexists(planned.path):
-            raise RefusedError("something else lies in its place by now, which is left alone")
+            raise OvertakenError("something else lies in its place by now, which is left alone")
         if verdict is None:
-            raise RefusedError(
+            raise OvertakenError(
                 "its trainer or a person was first: it is gone, nothing is left to do"
             )
         if not planned.identity.is_untouched(verdict.checkpoint.identity):
-            raise RefusedError("it changed since the plan was made, so it stays")
+            raise OvertakenError("it changed since the plan was made, so it stays")
         may_go = action.pressed and verdict.standing is Standing.SOFT
         if verdict.action is not action.kind and not may_go:
-            raise RefusedError(f"it stays: {verdict.reasons[0].text}")
+            raise OvertakenError(f"it stays: {verdict.reasons[0].text}")
         return run, verdict.checkpoint, policy
 
     def _see(self, run: Run) -> tuple[Run, Policy] | None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
 from ckptd import beneath, formats, scan
-from ckptd.errors import RefusedError
+from ckptd.errors import OvertakenError, RefusedError
 from ckptd.model import Checkpoint, Run
 from ckptd.observe.save import opened as in_use
 from ckptd.trash import opened
@@ -44,7 +44,7 @@ def planned(run: Run, checkpoint: Checkpoint) -> Iterator[Planned]:
             with beneath.as_owner(uid, gid):
                 now = scan.identity(scan.tree(run_fd, checkpoint.name))
             if now != checkpoint.identity:
-                raise RefusedError(changed(checkpoint))
+                raise OvertakenError(changed(checkpoint))
             yield Planned(run_fd, fd, uid, gid)
 
 
@@ -72,7 +72,7 @@ def _the_same(run: Run) -> int:
     seen = os.fstat(run_fd)
     if (seen.st_dev, seen.st_ino) != (run.device, run.inode):
         os.close(run_fd)
-        raise RefusedError(
+        raise OvertakenError(
             f"{show_text(run.path)} is no longer the run that was planned for, so it is left alone"
         )
     return run_fd
@@ -85,14 +85,14 @@ def look_once_more(found: Planned, run: Run, checkpoint: Checkpoint) -> None:
     """
     shown = show_text(checkpoint.path)
     if beneath.pinned(found.fd) and not checkpoint.pinned:
-        raise RefusedError(f"{shown} was pinned a moment ago, so it stays")
+        raise OvertakenError(f"{shown} was pinned a moment ago, so it stays")
     tree = scan.tree(found.run_fd, checkpoint.name)
     if not checkpoint.identity.is_untouched(scan.identity(tree)):
-        raise RefusedError(changed(checkpoint))
+        raise OvertakenError(changed(checkpoint))
     if run.leases and in_use(found.fd, tree):
-        raise RefusedError(f"{shown} was opened by a process a moment ago, so it stays")
+        raise OvertakenError(f"{shown} was opened by a process a moment ago, so it stays")
     if _has_just_saved(found.run_fd, run.breath):
-        raise RefusedError(
+        raise OvertakenError(
             f"a save of the run of {shown} was completed a moment ago; it stays for now"
         )
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Literal, TypeVar
 
-from ckptd.errors import CkptdError, LedgerError, StoppedError, UnansweredError
+from ckptd.errors import CkptdError, LedgerError, OvertakenError, StoppedError, UnansweredError
 from ckptd.ledger import Ledger, Record
 from ckptd.mounts import asked
 
 T = TypeVar("T")
 Tell = Callable[[Record], None]
-Came = Literal["done", "failed"]
+Came = Literal["done", "failed", "dropped"]
 
 
 TOO_LATE: Final = "its filesystem answered too late, so it was not gone on with"
@@ -41,10 +41,15 @@ def recorded(
         came = asked(place, act, beat, late=partial(_come_late, conclude))
     except (CkptdError, OSError) as error:
         if not (isinstance(error, UnansweredError) and error.under_way):
-            conclude("failed", str(error))
+            conclude(_outcome(error), str(error))
         raise
     conclude("done", None)
     return came
+
+
+def _outcome(error: Exception) -> Came:
+    """Not a failure that somebody should look at, where somebody else came first."""
+    return "dropped" if isinstance(error, OvertakenError) else "failed"
 
 
 def _conclude(ledger: Ledger, tell: Tell, record: Record, outcome: Came, error: str | None) -> None:
@@ -60,6 +65,6 @@ def _come_late(conclude: Callable[[Came, str | None], None], come: Callable[[], 
     except StoppedError:
         conclude("failed", TOO_LATE)
     except (CkptdError, OSError) as error:
-        conclude("failed", str(error))
+        conclude(_outcome(error), str(error))
     else:
         conclude("done", None)

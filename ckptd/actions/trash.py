@@ -18,7 +18,7 @@ from typing import Final
 from ckptd import beneath
 from ckptd.actions.place import find_place, shelf
 from ckptd.actions.planned import Planned, look_once_more, planned
-from ckptd.errors import ActionError, CrossingError, NoRoomError, RefusedError
+from ckptd.errors import ActionError, CrossingError, NoRoomError, OvertakenError, RefusedError
 from ckptd.model import TRASH, ActionKind, Checkpoint, Run, TrashItem
 from ckptd.mounts import step
 from ckptd.trash import ID, PURGING, Shelf, find, items, listed, opened, shelf_of, shelves, sidecar
@@ -64,7 +64,8 @@ def move_in(  # noqa: PLR0913 - one act, told whole
     """
     if not ID.fullmatch(id):
         raise ActionError(f"{id!r} is no id of the trash")
-    with explained(checkpoint.path, "moved into the trash"), planned(run, checkpoint) as found:
+    moved = explained(checkpoint.path, "moved into the trash", gone=OvertakenError)
+    with moved, planned(run, checkpoint) as found:
         item = TrashItem(
             id=id,
             place=place,
@@ -198,7 +199,7 @@ def _confirm(found: Planned, here: Shelf, checkpoint: Checkpoint, id_: str) -> N
     if (moved.st_dev, moved.st_ino) == (checkpoint.identity.device, checkpoint.identity.inode):
         return
     beneath.rename_noreplace(here.fd, id_, found.run_fd, checkpoint.name)
-    raise RefusedError(f"{show_text(checkpoint.path)} was replaced while it was moved; put back")
+    raise OvertakenError(f"{show_text(checkpoint.path)} was replaced while it was moved; put back")
 
 
 def _open_home(home: str) -> int:
@@ -317,8 +318,11 @@ def _sync(dir_fd: int) -> None:
 
 
 @contextmanager
-def explained(path: str, done: str) -> Iterator[None]:
-    """Turns an OSError into a sentence: *path* was not, or could not be, *done*."""
+def explained(path: str, done: str, *, gone: type[RefusedError] = RefusedError) -> Iterator[None]:
+    """Turns an OSError into a sentence: *path* was not, or could not be, *done*.
+
+    *gone* is raised where it is gone or replaced.
+    """
     try:
         yield
     except OSError as error:
@@ -333,7 +337,7 @@ def explained(path: str, done: str) -> Iterator[None]:
                 f"{shown} was not {done}: its filesystem is mounted read-only, so it stays"
             ) from error
         if error.errno in _SWAPPED:
-            raise RefusedError(
+            raise gone(
                 f"{shown} was not {done}: it is gone or replaced, so what is there stays"
             ) from error
         words = (error.strerror or str(error)).lower()

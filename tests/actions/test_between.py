@@ -229,6 +229,7 @@ def test_what_comes_in_between_is_refused_in_one_sentence(
     assert outcome.refused
     assert contents(seen["at"]) == seen["before"]
     check_sentence(told, words)
+    assert not told[0].startswith("evict failed"), "it calls nobody"
 
 
 def check_sentence(told, words):

@@ -72,7 +72,7 @@ def names_of(told, *outcomes):
 
 def test_no_trainer_dies_of_ckptd_and_no_firm_save_is_lost(tmp_path, capsys):
     met, told = raced(tmp_path, "trainer", RACES)
-    late, won = names_of(told, "failed") & set(met["victims"]), names_of(told, "done")
+    late, won = names_of(told, "dropped", "failed") & set(met["victims"]), names_of(told, "done")
     tell(
         capsys,
         "transformers",
@@ -98,13 +98,13 @@ def test_what_accelerate_names_by_itself_is_left_to_it(tmp_path, capsys):
         "Accelerate",
         saves=met["saves"],
         rotated=len(met["victims"]),
-        touched=len(names_of(told, "done", "failed")),
+        touched=len(names_of(told, "done", "dropped", "failed")),
         crashes=len(met["crashes"]),
         lost=len(met["lost"]),
     )
     assert met["crashes"] == met["missing"] == met["lost"] == []
     assert met["victims"]
-    assert names_of(told, "done", "failed") == set()
+    assert names_of(told, "done", "dropped", "failed") == set()
     for run in (tmp_path / "out").iterdir():
         assert os.listdir(run) == ["checkpoints"]
         assert len(os.listdir(run / "checkpoints")) == LIMIT

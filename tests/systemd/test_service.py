@@ -109,6 +109,25 @@ def test_watchdog_lets_the_living_be_and_restarts_the_stuck(box, lab):
     assert lab.left(20, 30, 40, 50, 60)
 
 
+def test_restarted_it_goes_on_where_it_was(lab):
+    def told():
+        return [event["CKPTD_STEP"] for event in lab.told("evict")]
+
+    lab.configure("keep_last = 3\n")
+    lab.systemctl("start")
+    assert lab.left(30, 40, 50)
+    assert until(lambda: told() == ["10", "20"]), told()
+    before = lab.property("MainPID")
+    lab.systemctl("restart")
+
+    assert lab.property("ActiveState") == "active"
+    assert lab.property("MainPID") != before
+    write_checkpoint(lab.run, 60)
+    assert lab.left(40, 50, 60)
+    assert until(lambda: told() == ["30"]), told()
+    assert "not adopted" not in lab.systemctl("status")
+
+
 def test_stopped_it_ends_at_once(lab):
     lab.configure("keep_last = 3\n")
     lab.systemctl("start")
