@@ -318,12 +318,12 @@ def test_what_takes_long_says_so_on_a_terminal_and_is_gone_at_the_end(tmp_path):
     assert came.rstrip().endswith(f"{ESCAPE}[Kdone")
 
 
-# Where a filesystem of this machine may hang, a look of less than one turn says nothing.
+# What may hang is looked at in a thread, and a look of less than one turn says nothing then.
 IMPATIENT = """
 import sys
 from ckptd.cli import main, progress
-from ckptd.mounts import asking
-progress.PATIENCE, asking._TURN = 0.0, 0.001
+from ckptd.mounts import asking, table
+progress.PATIENCE, asking.now = 0.0, table.Mounts
 sys.exit(main(sys.argv[1:]))
 """
 
