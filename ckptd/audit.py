@@ -68,18 +68,32 @@ FEW: Final = 16
 MANY: Final = 500
 # How long the end waits for a journal that does not keep up.
 LAST_TRY: Final = 0.2
+# What the journal was told within so many seconds may go with the power (journald.conf(5):
+# SyncIntervalSec is five minutes), and how many of these records it is asked for.
+UNSYNCED: Final = 600.0
+MOST_ASKED: Final = 1000
+# The moment of a boot is known to the second, by a clock that may be set right a little later.
+ABOUT: Final = 60.0
 
 
 class Audit:
     """Tells each record once, in the ledger's order; what is not taken waits in the ledger.
 
-    What the journal took and lacks all the same, as its socket was closed, is told again behind
+    What the journal took and lacks all the same, as its socket was closed or, before the boot at
+    the moment *booted*, the power failed, is told again behind
     what was told since. With `others`, also what other processes recorded and told nobody but a
     person, or could not tell before they died. Without `talk` it tells nothing: a command that
     prints what it did leaves its records to them. Several threads may use one.
     """
 
-    def __init__(self, ledger: Ledger, *, talk: bool = True, others: bool = False) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        talk: bool = True,
+        others: bool = False,
+        booted: float | None = None,
+    ) -> None:
         self._ledger = ledger
         self._talk = talk
         self._others = others
@@ -87,15 +101,20 @@ class Audit:
         self._held: dict[str, None] = {}  # what this process recorded and could not tell yet
         self._unmarked: set[str] = set()  # what was told and could not be marked as told yet
         self._doubts = Doubts()
+        self._of_before = Doubts()  # the boot; whoever starts next doubts them anew
         self._refused: float | None = None  # since when, by the monotonic clock
         self._gap = Gap()
         if talk and others:
             ledger.let_be(time.time() - OLDEST)
+        if talk and booted is not None:
+            before = booted + ABOUT  # of what was told after it nothing is found to lack
+            self._of_before.add(ledger.told_last(before, UNSYNCED, MOST_ASKED))
 
     @property
     def waiting(self) -> int:
         """How many records of this process were not taken yet, or may be lost after that."""
-        return len(self._held) + len(self._doubts)
+        asked = len(self._of_before) if self._of_before.has_witness else 0
+        return len(self._held) + len(self._doubts) + asked
 
     def tell(self, record: Record) -> None:
         """Tells *record*, which is in the ledger where that had room, or leaves it to `replay`."""
@@ -177,18 +196,26 @@ class Audit:
         self._doubts.add(in_doubt())
         if taken:
             self._doubts.told(record.id)
+            self._of_before.told(record.id)
         return taken
 
     def _look_for_lost(self) -> None:
-        """What a closed socket took and the journal lacks waits from now on to be told again."""
+        """What the journal took and lacks waits from now on to be told again."""
         try:
-            lost = self._doubts.lacking()
+            self._tell_again(self._doubts)
         except UnknownError as error:
             self._leave_in_doubt(str(error))
-            return
+        try:
+            self._tell_again(self._of_before)
+        except UnknownError:
+            self._of_before.clear()
+
+    def _tell_again(self, doubts: Doubts) -> None:
+        """Raises UnknownError."""
+        lost = doubts.lacking()
         if lost is None or (lost and not self._ledger.mark_untold(lost)):
             return
-        self._doubts.clear()
+        doubts.clear()
         self._unmarked.difference_update(lost)
         self._held = dict.fromkeys(filter(self._ledger.record, lost)) | self._held
         self._gap.lost.update(self._held.keys() & lost)

@@ -173,6 +173,15 @@ def _parent(pid: int) -> int:
     return int(stat.rpartition(b")")[2].split()[1])
 
 
+def booted_at() -> float:
+    """When this machine, or the container that we are in, was started: seconds since 1970."""
+    import psutil
+
+    with suppress(psutil.Error):  # it is hidden from us
+        return psutil.Process(1).create_time()
+    return psutil.boot_time()
+
+
 def give_way() -> None:
     """Lets the trainings have the disk first: lowest best-effort I/O priority of this thread.
 

@@ -192,12 +192,14 @@ def recording(arguments: argparse.Namespace, *, talk: bool) -> Iterator[tuple[Le
     from ckptd import logs
     from ckptd.audit import Audit
 
-    form = None
+    form = booted = None
     if talk:
         form = logs.configure("json" if arguments.json else "auto")
     others = form == "journal" or arguments.name == "watch"
+    if form == "journal":
+        booted = procs.booted_at()
     with ledgers.opened(arguments.state) as ledger:
-        audit = Audit(ledger, talk=talk, others=others)
+        audit = Audit(ledger, talk=talk, others=others, booted=booted)
         try:
             yield ledger, audit
         finally:

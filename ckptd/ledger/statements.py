@@ -34,6 +34,10 @@ UNTOLD: Final = (
     "SELECT body FROM records WHERE told = 0 AND (+at >= ? AND +at < ? OR +id IN (%s))"
     " ORDER BY seq LIMIT ?"
 )
+TOLD_LAST: Final = (
+    "SELECT id FROM records WHERE told = 1 AND at < ?"
+    " AND at >= (SELECT max(at) FROM records WHERE at < ?) - ? ORDER BY seq DESC LIMIT ?"
+)
 # Whoever looks back further has the journal. What waits to be told waits on.
 _KEPT: Final = 400 * DAY
 _KEPT_SAVES: Final = 200  # of a run, the newest; four times what anybody asks for

@@ -12,7 +12,7 @@ from ckptd.ledger.database import Database
 from ckptd.ledger.held import Slot
 from ckptd.ledger.record import Record, unpacked
 from ckptd.ledger.slotfiles import SlotFiles
-from ckptd.ledger.statements import LET_BE, TOLD, UNTELL, UNTOLD
+from ckptd.ledger.statements import LET_BE, TOLD, TOLD_LAST, UNTELL, UNTOLD
 from ckptd.ledger.view import LedgerView
 
 
@@ -47,6 +47,14 @@ class Telling(LedgerView):
                 if not slot.told and (since <= slot.record.at < before or slot.record.id in also):
                     found.setdefault(slot.record.id, slot.record)
             return list(found.values())[:limit]
+
+    def told_last(self, before: float, span: float, limit: int) -> list[str]:
+        """The ids of records that were told, in the ledger's order: the last *limit* of those made
+
+        *before* a moment, and within the last *span* seconds in which any was.
+        """
+        rows = self._database.rows_to_change(TOLD_LAST, (before, before, span, limit))
+        return [ident for (ident,) in reversed(rows or ())]
 
     def mark_told(self, idents: Collection[str]) -> bool:
         """Remembers that these records were told; False when that could not be written.

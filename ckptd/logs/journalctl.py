@@ -22,7 +22,7 @@ class UnknownError(Exception):
 
 
 class Doubts:
-    """Events that a closed socket took, until it is known which of them the journal lacks.
+    """Events that were taken, until it is known which of them the journal lacks.
 
     Their witness is the first event told after them. When the journal shows that one, it is read
     by us, and shows whatever it will ever have of those before.
@@ -36,6 +36,11 @@ class Doubts:
 
     def __len__(self) -> int:
         return len(self._idents)
+
+    @property
+    def has_witness(self) -> bool:
+        """Whether something was told since, so that the journal can be asked."""
+        return bool(self._witness)
 
     def add(self, idents: Sequence[str]) -> None:
         """These are in doubt as well; whoever was told so far bears no witness of them."""

@@ -95,6 +95,17 @@ def test_what_waits_in_slots_cannot_be_marked_as_untold_before_it_is_stored(bloc
     assert untold(ledger) == ["a"]
 
 
+def test_what_was_told_last_before_a_moment_is_found_in_its_order(state):
+    with Ledger(state) as ledger:
+        assert ledger.told_last(100.0, 10.0, 5) == []
+        for name, at in (("old", 50.0), ("a", 85.0), ("b", 90.0), ("c", 91.0), ("later", 120.0)):
+            ledger.note(fact(name, at=at))
+        assert ledger.mark_told(["old", "a", "c", "later"])
+
+        assert ledger.told_last(100.0, 10.0, 5) == ["a", "c"]
+        assert ledger.told_last(100.0, 10.0, 1) == ["c"]
+
+
 def test_what_is_too_old_is_let_be(state):
     with Ledger(state) as ledger:
         ledger.note(fact("old"))

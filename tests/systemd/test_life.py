@@ -93,6 +93,32 @@ def test_a_reboot_with_a_purge_half_done_finishes_it(box, lab):
     assert lab.left(50, 60)
 
 
+def test_what_the_journal_loses_with_the_power_is_told_again(box, lab):
+    lab.configure("keep_last = 3\n")
+    lab.systemctl("enable", "--now")
+    assert lab.left(30, 40, 50)
+    assert until(lambda: len(lab.told("evict")) == 2)
+    # journald writes to the disk every five minutes: what is younger goes with the power.
+    box.run("sh", "-c", "rm -rf /var/log/journal/*/*")
+    box.reboot("--force", "--force")
+
+    assert until(lambda: box.show(SERVICE, "ActiveState") == "active", 60)
+    evicted = ("CKPTD_EVENT=evict", f"CKPTD_RUN={RUN}", "CKPTD_OUTCOME=done")
+    lab.run = seen(box, RUN)
+    write_checkpoint(lab.run, 60)
+    assert lab.left(40, 50, 60)
+    assert until(lambda: len(box.journal(*evicted)) >= 3, 60), box.journal(*evicted)
+    assert sorted(event["CKPTD_STEP"] for event in box.journal(*evicted)) == ["10", "20", "30"]
+    (why,) = until(lambda: box.journal("CKPTD_EVENT=ledger", "CKPTD_RULE=ledger"), 60)
+    assert "records it had taken, told again now" in why["MESSAGE"]
+    lab.systemctl("restart")
+    write_checkpoint(lab.run, 70)
+    assert lab.left(50, 60, 70)
+    time.sleep(3)  # it asks the journal again, and finds everything there
+    steps = sorted(event["CKPTD_STEP"] for event in box.journal(*evicted))
+    assert steps == ["10", "20", "30", "40"]
+
+
 def left_of_the_purge(box):
     """Files of the three that are to go, wherever they lie until they are taken away."""
     walk = os.walk(seen(box, DATA))  # which goes on where a directory has just gone
