@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -179,4 +178,6 @@ def has_weights_of(trained: torch.nn.Module, checkpoint: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
+    if torch.distributed.is_initialized():  # what still runs of it may abort the interpreter's end
+        torch.distributed.destroy_process_group()
