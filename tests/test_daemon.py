@@ -156,7 +156,7 @@ def purging(place):
 
 
 @pytest.mark.slow
-def test_it_ends_within_a_second_in_the_midst_of_a_purge_and_the_next_start_finishes(tmp_path):
+def test_it_ends_in_the_midst_of_a_purge_and_the_next_start_finishes(tmp_path):
     run = tmp_path / "out"
     for step in (10, 20):
         save = write_checkpoint(run, step)
@@ -168,10 +168,8 @@ def test_it_ends_within_a_second_in_the_midst_of_a_purge_and_the_next_start_fini
         end = time.monotonic() + 30
         while not purging(tmp_path):  # without a sleep: it does not take long
             assert time.monotonic() < end
-        begin = time.monotonic()
         daemon.process.terminate()
-        assert daemon.process.wait(10) == 0
-        assert time.monotonic() - begin < 3, "a second, and what a busy machine adds"
+        assert daemon.process.wait(30) == 0  # how soon: bench_stop
     assert purging(tmp_path), "it was through already: this proves nothing"
     with watching(tmp_path / "state", *arguments) as daemon:
         assert daemon.wait_for("purge", 10)["outcome"] == "done"
