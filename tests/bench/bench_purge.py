@@ -8,6 +8,9 @@ while `rm -rf` removes the same checkpoints, in changing order. Counted are the 
 seconds from the first byte that comes free; both have ended by then. The checkpoints' bytes are
 allocated (fallocate) and read once, so that they lie in the page cache as a young save's do.
 
+The ledger lies on that filesystem too, as on a server with one disk. Beside the image, on the
+filesystem below, its syncs would be felt through the loop device: a journal under a journal.
+
 Goal: the median of the rounds' p50 at most 1.1 times undisturbed, and that of their p99 not above
 that of `rm -rf`. Exit 1 where it is missed, or where ckptd reports bytes that did not come.
 """
@@ -194,7 +197,7 @@ def undisturbed(run: Path) -> float:
 def by_ckptd(run: Path) -> float:
     """`ckptd apply`; what it says it freed must have come."""
     policy = ("--keep-last", 1, "--keep-best", 0, "--trash-for", "0s")
-    with tempfile.TemporaryDirectory() as state:
+    with tempfile.TemporaryDirectory(dir=run.parent) as state:
         command = ckptd("apply", "--json", *policy, "--state", state, run)
         before = free(run)
         begun, told = deleting(command, run)
