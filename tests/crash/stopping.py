@@ -2,7 +2,8 @@
 
 The process is a fork of this one, so that nothing is imported anew, and the kernel stops it: a
 seccomp filter names the calls, and ptrace says each of them before it is carried out. Nothing of
-the program under test is patched.
+the program under test is patched. Its threads are followed: where the machine has a network
+filesystem, or one of FUSE, what may hang is asked in one.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ needs_ptrace = pytest.mark.skipif(
 
 _PTRACE_TRACEME, _PTRACE_CONT, _PTRACE_GETREGS, _PTRACE_SETREGS = 0, 7, 12, 13
 _PTRACE_SETOPTIONS, _PTRACE_GET_SYSCALL_INFO = 0x4200, 0x420E
-_TRACESECCOMP_AND_EXITKILL = 0x80 | 0x100000
-_SECCOMP_STOP = signal.SIGTRAP | 7 << 8
+_TRACECLONE, _TRACESECCOMP, _EXITKILL = 0x8, 0x80, 0x100000
+_WALL = 0x40000000  # threads too
+_CLONE_STOP, _SECCOMP_STOP = (signal.SIGTRAP | event << 8 for event in (3, 7))
 _INFO = struct.Struct("<B3xI2QQ6Q")
 _RAX, _ORIG_RAX = 10, 15  # places in user_regs_struct
 
@@ -137,6 +139,28 @@ def paused_at_each(act: Callable[[], None], look: Callable[[int, str], None]) ->
 def _traced(
     act: Callable[[], None], at: Callable[[int, int], object], calls: list[str] | None = None
 ) -> Came:
+    pid, out = _begun(act)
+    came = Came(0, [] if calls is None else calls)
+    known = {pid}
+    while True:
+        thread, status = os.waitpid(-pid, _WALL)
+        if os.WIFSTOPPED(status):
+            deliver = 0
+            if status >> 8 == _SECCOMP_STOP:
+                if name := _change(thread):
+                    came.calls.append(name)
+                    at(thread, len(came.calls))
+            elif status >> 8 != _CLONE_STOP and thread in known:
+                deliver = os.WSTOPSIG(status)
+            known.add(thread)  # a new one is stopped where it begins
+            _go_on(thread, deliver)
+        elif thread == pid:
+            came.status, came.said = status, _text(out)
+            return came
+
+
+def _begun(act: Callable[[], None]) -> tuple[int, int]:
+    """The process that does *act*, under way and traced, and where what it says can be read."""
     out, into = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -146,23 +170,14 @@ def _traced(
     _, status = os.waitpid(pid, 0)
     if not os.WIFSTOPPED(status):
         raise AssertionError(f"nothing can be traced here: {_text(out)}")
-    _ptrace(_PTRACE_SETOPTIONS, pid, _TRACESECCOMP_AND_EXITKILL)
-    came = Came(0, [] if calls is None else calls)
-    deliver = 0
-    while True:
-        with suppress(ProcessLookupError):  # it was killed where it stood
-            _ptrace(_PTRACE_CONT, pid, deliver)
-        deliver = 0
-        _, came.status = os.waitpid(pid, 0)
-        if not os.WIFSTOPPED(came.status):
-            came.said = _text(out)
-            return came
-        if came.status >> 8 == _SECCOMP_STOP:
-            if name := _change(pid):
-                came.calls.append(name)
-                at(pid, len(came.calls))
-        else:
-            deliver = os.WSTOPSIG(came.status)
+    _ptrace(_PTRACE_SETOPTIONS, pid, _TRACECLONE | _TRACESECCOMP | _EXITKILL)
+    _go_on(pid, 0)
+    return pid, out
+
+
+def _go_on(thread: int, deliver: int) -> None:
+    with suppress(ProcessLookupError):  # it was killed where it stood
+        _ptrace(_PTRACE_CONT, thread, deliver)
 
 
 def _child(act: Callable[[], None], into: int) -> None:
@@ -170,6 +185,7 @@ def _child(act: Callable[[], None], into: int) -> None:
     try:
         os.dup2(into, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.setpgid(0, 0)  # so that its tracer can wait for it and its threads alone
         libc.ptrace(_PTRACE_TRACEME, 0, None, None)
         os.kill(os.getpid(), signal.SIGSTOP)
         _filter()
