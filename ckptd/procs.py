@@ -30,6 +30,7 @@ _COMMANDS: Final = frozenset(
     | {"demo"}
 )
 _HOW: Final = ("open", "mapped", "cwd", "named")
+_DEAD: Final = {b"Z", b"X"}
 _GONE: Final = (FileNotFoundError, ProcessLookupError)  # a process may end while it is read
 _MOST_ARGUMENTS: Final = 2**20  # bytes of a command line that are read
 _LONGEST_PATH: Final = 4095
@@ -163,14 +164,30 @@ def ancestors() -> frozenset[int]:
     return frozenset(found)
 
 
+def began(pid: int) -> int | None:
+    """When process *pid* began, in ticks since the boot; None when it has ended or is hidden.
+
+    With it a pid means one process: a later one that has the same pid began later.
+    """
+    stat = _stat(pid)
+    return int(stat[19]) if stat and stat[0] not in _DEAD else None
+
+
 def _parent(pid: int) -> int:
     """0 when it has none, has ended or is hidden. psutil would cost 40 ms of every start."""
+    stat = _stat(pid)
+    return int(stat[1]) if stat else 0
+
+
+def _stat(pid: int) -> list[bytes]:
+    """proc_pid_stat(5) after the name, which is in brackets and may hold any byte: state, parent..
+
+    Empty where the process has ended or is hidden.
+    """
     try:
-        stat = _read(f"/proc/{pid}/stat", 4096)
+        return _read(f"/proc/{pid}/stat", 4096).rpartition(b")")[2].split()
     except (*_GONE, PermissionError):
-        return 0
-    # proc_pid_stat(5): after the name, which is in brackets and may hold any byte: state, parent.
-    return int(stat.rpartition(b")")[2].split()[1])
+        return []
 
 
 def booted_at() -> float:

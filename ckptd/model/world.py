@@ -128,8 +128,10 @@ class Run:
     `trainer_limit` is the number that the trainer itself rotates to; `exports` are files of a
     final export lying beside the checkpoints; `mixed_owners` lets root act on files that are not
     the run's owner's. `live` says that a process names or opens it, `finished` that its training
-    is over; `leases` that the kernel tells here whether a file is open. `saves` are the last whole
-    saves that are known, there or gone, oldest first; none of them from the future.
+    is over; `attended` that one who was seen to write in it, or to name it, is still there, which
+    a look that asks nobody knows too; `leases` that the kernel tells here whether a file is open.
+    `saves` are the last whole saves that are known, there or gone, oldest first; none of them from
+    the future.
     """
 
     path: str
@@ -143,6 +145,7 @@ class Run:
     gid: int = -1
     adopted: bool = False
     live: bool = False
+    attended: bool = False
     finished: bool = False
     users: tuple[Use, ...] = ()
     best_metric: BestMetric | None = None

@@ -26,9 +26,9 @@ class Eyes:
     """Looks with what was configured, what the ledger knows and what was seen before.
 
     `launchers` are processes that name a run only because they started us; while
-    `command_lives`, every run belongs to a live process (`exec`). `wanted` are real paths that
-    COMMAND names, in its words or in a file: it is about to read them. `beat` is called between
-    steps of a look; what it raises (StoppedError) ends the look there.
+    `command_lives`, every run belongs to a live process (`exec`; None where there is no COMMAND).
+    `wanted` are real paths that COMMAND names, in its words or in a file: it is about to read
+    them. `beat` is called between steps of a look; what it raises (StoppedError) ends it there.
     """
 
     settings: Settings
@@ -36,7 +36,7 @@ class Eyes:
     memory: Memory = field(default_factory=Memory)
     obstacles: Obstacles = field(default_factory=Obstacles)
     launchers: frozenset[int] = frozenset()
-    command_lives: bool = False
+    command_lives: bool | None = None
     wanted: frozenset[str] = frozenset()
     beat: Callable[[], None] = lambda: None
     patience: Callable[[], Patience] = Patience

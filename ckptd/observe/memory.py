@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from ckptd.model import Findings, Identity, Saved
 from ckptd.observe.experiments import DropIns
+from ckptd.observe.trainers import Trainers
 
 Key = tuple[str, str]  # run path, checkpoint name
 MOST_SAVES: Final = 50  # of a run, the newest
@@ -74,6 +75,7 @@ class Memory:
     sightings: dict[Key, Sighting] = field(default_factory=dict)
     runs: dict[str, bool] = field(default_factory=dict)  # path -> born under this watch
     saves: dict[str, tuple[Saved, ...]] = field(default_factory=dict)
+    trainers: Trainers = field(default_factory=Trainers)
     drop_ins: DropIns = field(default_factory=DropIns)
     others: dict[str, Others] = field(default_factory=dict)  # by filesystem
     weights: dict[str, tuple[float, int]] = field(default_factory=dict)  # of what is no save
@@ -87,6 +89,11 @@ class Memory:
         if seen.identity != identity:
             return 0.0
         return None if seen.since is None else monotonic - seen.since
+
+    def saw_begin(self, key: Key) -> bool:
+        """Whether *key* appeared while this ckptd looked."""
+        seen = self.sightings.get(key)
+        return self.looked_at is not None if seen is None else seen.since is not None
 
     def add_saves(self, run: str, saves: Iterable[Saved]) -> tuple[Saved, ...]:
         """The last saves of *run* that are known, oldest first, *saves* among them."""
@@ -105,12 +112,11 @@ class Memory:
         for gone in self.sightings.keys() - set(kept):
             if not _lies_in(gone[0], away):
                 del self.sightings[gone]
-        for path in self.runs.keys() - set(runs):
-            if not _lies_in(path, away):
-                del self.runs[path]
-        for path in self.saves.keys() - set(runs):
-            if not _lies_in(path, away):
-                del self.saves[path]
+        of_runs: tuple[dict[str, Any], ...] = (self.runs, self.saves, self.trainers.known)
+        for known in of_runs:
+            for path in known.keys() - set(runs):
+                if not _lies_in(path, away):
+                    del known[path]
 
 
 def _lies_in(run: str, places: tuple[str, ...]) -> bool:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from ckptd import beneath, formats, scan
 from ckptd.errors import UnreadableError
@@ -23,11 +22,12 @@ from ckptd.model import (
     Unreadable,
     Use,
 )
-from ckptd.observe import facts
-from ckptd.observe.memory import Memory, Sighting
+from ckptd.observe import facts, judging
+from ckptd.observe.judging import Judged
+from ckptd.observe.memory import Memory
 from ckptd.observe.patience import SPENT
 from ckptd.observe.rights import rights
-from ckptd.observe.save import UNKNOWN, Moment, Save, Surroundings, find
+from ckptd.observe.save import Moment, Save, Surroundings, find
 from ckptd.policy.facts import CLOCK_SLACK
 from ckptd.policy.foresight import is_finished
 from ckptd.policy.rhythm import rhythm
@@ -63,9 +63,11 @@ def see(found: scan.FoundRun, around: Surroundings, memory: Memory) -> Seen:
             else:
                 saves += [save] if save else []
     live_users = _users_of_run(found.path, around)
-    live = around.command_lives or bool(live_users)
-    judged = _judge_all(saves, around, live=live)
-    _remember(found.path, judged, memory, around.at)
+    live = bool(around.command_lives or live_users)
+    alone = judging.alone(saves, around)
+    judging.meet(found.path, live_users, alone, around, memory)
+    judged = judging.with_witnesses(found.path, alone, around, memory, live=live)
+    judging.remember(found.path, judged, memory, around.at)
     checkpoints = _with_divergences(
         sorted(
             (_checkpoint(found.path, save, judged, around, memory) for save in saves),
@@ -79,6 +81,7 @@ def see(found: scan.FoundRun, around: Surroundings, memory: Memory) -> Seen:
     run = replace(
         run,
         live=live,
+        attended=memory.trainers.is_there(found.path, around.at.monotonic),
         users=live_users,
         calm=_calm(run),
         saves=saves_known,
@@ -87,7 +90,10 @@ def see(found: scan.FoundRun, around: Surroundings, memory: Memory) -> Seen:
     )
     run = replace(run, finished=is_finished(run, around.at.now, around.policy.finished_after))
     return Seen(
-        run, tuple(unreadable), tuple(_writing(found.path, judged)), _unsure(judged, around)
+        run,
+        tuple(unreadable),
+        tuple(judging.writing(found.path, judged)),
+        judging.unsure(found.path, judged, around, memory),
     )
 
 
@@ -103,97 +109,11 @@ def _directory(path: str) -> Iterator[int]:
         os.close(fd)
 
 
-# --- all saves of a run ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    save: Save
-    health: Health
-    evidence: str
-
-
-def _judge_all(saves: Sequence[Save], around: Surroundings, *, live: bool) -> list[_Judged]:
-    """First those that prove themselves, then the rest with these as witnesses."""
-    alone = [_judge(save, (), around, may_write=True) for save in saves]
-    witnesses = [j.save.findings for j in alone if j.health is Health.COMPLETE]
-    newest = max((found.saved_at for found in witnesses), default=None)
-    return [
-        first
-        if first.health is Health.COMPLETE
-        else _judge(
-            first.save, witnesses, around, may_write=_may_write(first.save, newest, around, live)
-        )
-        for first in alone
-    ]
-
-
-def _judge(
-    save: Save, witnesses: Sequence[Findings], around: Surroundings, *, may_write: bool
-) -> _Judged:
-    health, evidence = formats.judge(
-        save.findings,
-        witnesses,
-        quiet=save.quiet,
-        writer=_writer(save, around.policy.settle),
-        may_write=may_write,
-        settle=around.policy.settle,
-    )
-    return _Judged(save, health, evidence)
-
-
-def _writer(save: Save, settle: float) -> str | None:
-    """The sentence that names a writer. Where nobody can tell, a quiet time must do."""
-    if save.writer == UNKNOWN:
-        return None if save.quiet >= settle else "it changed a moment ago and may still be open"
-    return f"{show_text(save.writer)} is open for writing" if save.writer else None
-
-
-def _may_write(save: Save, newest: datetime | None, around: Surroundings, live: bool) -> bool:
-    """Whether some process may still write it: nobody goes back to an older save.
-
-    Where other hosts write, only time tells.
-    """
-    if around.filesystem.shared and save.quiet < around.policy.broken_after:
-        return True
-    return live and (newest is None or save.findings.saved_at >= newest)
-
-
-def _unsure(judged: Sequence[_Judged], around: Surroundings) -> bool:
-    """Whether a save's health hangs on who uses the run, and nobody has asked yet."""
-    return around.snapshot is None and any(
-        j.health is not Health.COMPLETE and j.save.quiet >= around.policy.settle for j in judged
-    )
-
-
-def _writing(run: str, judged: Sequence[_Judged]) -> Iterator[str]:
-    for j in judged:
-        if j.health is not Health.COMPLETE:
-            yield f"{run}/{j.save.claim.name}"
-            for entry in j.save.tree.entries:
-                if entry.kind is Kind.DIRECTORY:
-                    yield f"{run}/{j.save.claim.name}/{entry.path}"
-
-
-def _remember(run: str, judged: Sequence[_Judged], memory: Memory, at: Moment) -> None:
-    for j in judged:
-        key = (run, j.save.claim.name)
-        seen = memory.sightings.get(key)
-        complete = j.health is Health.COMPLETE
-        began = None if memory.looked_at is None else at.monotonic
-        if seen is None or seen.identity != j.save.identity:
-            since, done = began, began if complete else None
-        else:
-            since = seen.since
-            done = seen.complete_since if seen.complete else (at.monotonic if complete else None)
-        memory.sightings[key] = Sighting(j.save.identity, j.save.findings, since, done, complete)
-
-
 # --- values ------------------------------------------------------------------------------
 
 
 def _checkpoint(
-    run: str, save: Save, judged: Sequence[_Judged], around: Surroundings, memory: Memory
+    run: str, save: Save, judged: Sequence[Judged], around: Surroundings, memory: Memory
 ) -> Checkpoint:
     own = next(j for j in judged if j.save is save)
     siblings = [

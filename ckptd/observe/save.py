@@ -50,7 +50,7 @@ class Surroundings:
     trust: tuple[str, ...]
     at: Moment
     snapshot: Snapshot | None
-    command_lives: bool = False
+    command_lives: bool | None = None
     policy_from: tuple[str, ...] = ()
     wanted: frozenset[str] = frozenset()
     beat: Callable[[], None] = lambda: None

@@ -52,8 +52,8 @@ class Reserve:
 
 def is_under_way(run: Run, measured: Rhythm | None, now: float) -> bool:
     """Whether more saves are expected: somebody uses *run*, or its next save is not overdue."""
-    if run.live or measured is None:
-        return run.live
+    if run.live or run.attended or measured is None:
+        return run.live or run.attended
     since = now - measured.last_at
     if measured.seconds is None:  # with several saves: copied in one go
         return measured.count == 1 and since <= FIRST_PATIENCE
