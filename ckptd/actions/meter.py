@@ -31,13 +31,13 @@ class Meter:
 
     need: Relief
     beat: Callable[[], None]
-    _before: int = 0
+    _before: tuple[int, int] = (0, 0)
     _counted: int = 0
 
     def start(self) -> None:
         """An act begins that may free something."""
         if not self.need.filesystem.limit:
-            self._before, _ = self._free()
+            self._before = self._free()
 
     def kept_back(self, freed: int) -> tuple[int, tuple[Keeper, ...]]:
         """How many of the bytes that an act *freed* do not come free, and who keeps them.
@@ -55,14 +55,21 @@ class Meter:
         return (0, ()) if came else (freed, keepers)
 
     def _comes(self, wanted: int, within: float) -> bool:
-        """Whether *wanted* bytes more are free than before the act, in so many seconds."""
+        """Whether *wanted* bytes more are free than before the act, in so many seconds.
+
+        Or inodes, where these are what is needed.
+        """
         until = time.monotonic() + within
-        while self._free()[0] - self._before < wanted:
+        while not self._has_come(wanted):
             if time.monotonic() >= until:
                 return False
             self.beat()
             time.sleep(POLL_EVERY)
         return True
+
+    def _has_come(self, wanted: int) -> bool:
+        (free, inodes), (free_before, inodes_before) = self._free(), self._before
+        return free - free_before >= wanted or bool(self.need.inodes and inodes > inodes_before)
 
     def _free(self) -> tuple[int, int]:
         path = self.need.filesystem.path

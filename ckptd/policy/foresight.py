@@ -29,6 +29,9 @@ POLLED: Final = 10.0
 LEAD: Final = 10.0
 MOST_AT_ONCE: Final = 8
 NEWEST: Final = 3
+# A save that is larger by so little is as large as usual: metadata, a log that grows, or what the
+# filesystem allocates beyond the end of an open file.
+USUAL: Final = 1 / 16
 
 Growth = tuple[float, float]  # bytes a second, and how many bytes at most
 
@@ -101,8 +104,9 @@ def _rest_of(open_ones: Sequence[Checkpoint], measured: Rhythm | None, files: in
     """What is still to be written of saves that are open; nobody knows the end of a larger one."""
     written, size = sum(c.bytes for c in open_ones), measured.bytes if measured else 0
     inodes = 2 * max(files, *(c.inodes for c in open_ones))
-    if written < size:
-        return Reserve(size - written, size, inodes, size - written)
+    if written < size * (1 + USUAL):
+        rest = max(0, size - written)
+        return Reserve(rest, size, inodes, rest)
     return Reserve(written, written, inodes, written)
 
 

@@ -58,7 +58,8 @@ def test_the_reserve_is_what_may_land_before_room_is_made(there, coming, margin)
     ("written", "coming", "margin"),
     [
         pytest.param(1, 3, 4, id="the rest of it"),
-        pytest.param(4, 4, 4, id="larger than the last: nobody knows its end"),
+        pytest.param(4, 0, 4, id="as large as the last, and not closed yet"),
+        pytest.param(5, 5, 5, id="larger than the last: nobody knows its end"),
         pytest.param(9, 9, 9, id="it may double once more"),
     ],
 )
