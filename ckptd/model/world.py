@@ -118,6 +118,14 @@ class BestMetric:
     metric: str
     mode: Literal["min", "max"]
 
+    @staticmethod
+    def better_end(metric: str) -> Literal["min", "max"]:
+        """The end at which *metric* is best where nobody says: transformers' own guess, and of
+        errors and perplexities that lower is better, as their names say.
+        """
+        lower = ("loss", "perplexity", "ppl", "error", "wer", "cer", "mae", "mse", "rmse")
+        return "min" if metric.endswith(lower) else "max"
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

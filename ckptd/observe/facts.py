@@ -52,7 +52,7 @@ def _mode(metric: str, best: float, findings: Sequence[Findings]) -> Literal["mi
     others = [value for value in values if value != best and math.isfinite(value)]
     if others:
         return "max" if best > max(others) else "min"
-    return "min" if metric.endswith("loss") else "max"
+    return BestMetric.better_end(metric)
 
 
 def pointers(links: Iterable[Entry], run: str, names: Iterable[str]) -> dict[str, str]:

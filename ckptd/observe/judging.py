@@ -10,6 +10,7 @@ from ckptd.model import Findings, Health, Kind, Use
 from ckptd.observe.memory import Memory, Sighting
 from ckptd.observe.save import UNKNOWN, Moment, Save, Surroundings
 from ckptd.observe.trainers import UNSEEN
+from ckptd.policy.facts import CLOCK_SLACK
 from ckptd.units import show_text
 
 
@@ -130,7 +131,9 @@ def remember(run: str, judged: Sequence[Judged], memory: Memory, at: Moment) -> 
         key = (run, j.save.claim.name)
         seen = memory.sightings.get(key)
         complete = j.health is Health.COMPLETE
-        began = None if memory.looked_at is None else at.monotonic
+        # A time to come tells no age: for such a save time begins with the first look at it.
+        to_come = j.save.findings.saved_at > at.now + CLOCK_SLACK
+        began = None if memory.looked_at is None and not to_come else at.monotonic
         if seen is None or seen.identity != j.save.identity:
             since, done = began, began if complete else None
         else:

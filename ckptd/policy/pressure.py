@@ -29,7 +29,7 @@ def demand(
     usable = filesystem.used + filesystem.free
     if usable <= 0:
         return Relief(filesystem)  # some filesystems tell no size
-    high, low, hard = (_bytes_used(mark, usable, marks) for mark in _ordered(marks))
+    high, low, hard = _in_bytes(marks, usable)
     passed = filesystem.used >= high or (of_bytes in before and filesystem.used > low)
     relieving = of_inodes in before
     passed_inodes, inodes = _inodes(filesystem, marks, reserve, relieving=relieving)
@@ -85,14 +85,16 @@ def room(filesystem: Filesystem, marks: Marks) -> int:
 
 def gained_at_once(filesystem: Filesystem, marks: Marks) -> int:
     """Bytes that come free when `high` is reached: those between it and `low`."""
-    high, low, _ = (
-        _bytes_used(mark, filesystem.used + filesystem.free, marks) for mark in _ordered(marks)
+    high, low, _ = _in_bytes(marks, filesystem.used + filesystem.free)
+    return high - low
+
+
+def _in_bytes(marks: Marks, usable: int) -> tuple[int, int, int]:
+    """The bytes used at `high`, `low` and `hard`: in this order also where a size meets a share."""
+    high, low, hard = (
+        _bytes_used(mark, usable, marks) for mark in (marks.high, marks.low, marks.hard)
     )
-    return max(0, high - low)
-
-
-def _ordered(marks: Marks) -> tuple[Share | int, Share | int, Share | int]:
-    return marks.high, marks.low, marks.hard
+    return high, min(low, high), max(hard, high)
 
 
 def _bytes_used(mark: Share | int, usable: int, marks: Marks) -> int:
@@ -100,6 +102,6 @@ def _bytes_used(mark: Share | int, usable: int, marks: Marks) -> int:
         return mark
     headroom = usable - mark.of(usable)
     if not isinstance(marks.high, Share) or marks.high.percent >= 100:
-        return usable - headroom
+        return usable - min(headroom, marks.max_headroom)
     ratio = (100 - mark.percent) / (100 - marks.high.percent)
     return usable - min(headroom, int(marks.max_headroom * ratio))

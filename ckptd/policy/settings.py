@@ -79,6 +79,14 @@ class Policies:
         return self.by_run.get(run, self.default)
 
     def marks_of(self, filesystem: Filesystem) -> Marks:
-        """The marks that are set for the watch, else for its mount, else for all."""
-        of_mount = self.by_filesystem.get(filesystem.mount, self.marks)
-        return self.by_filesystem.get(filesystem.path, of_mount)
+        """The marks that are set for the watch or the nearest place above it on its mount, else
+        for all.
+        """
+        inside = f"{filesystem.path}/"
+        above = [
+            place
+            for place in self.by_filesystem
+            if inside.startswith(f"{place.rstrip('/')}/") and len(place) >= len(filesystem.mount)
+        ]
+        found = max((filesystem.mount, *above), key=len)
+        return self.by_filesystem.get(found, self.marks)

@@ -201,6 +201,15 @@ def test_apply_does_what_plan_said_and_a_second_one_nothing(ckptd, run, tmp_path
     assert left(run) == kept
 
 
+def test_a_save_with_a_time_to_come_does_not_keep_the_others_for_ever(ckptd, tmp_path):
+    run = tmp_path / "out"
+    for step in (10, 20, 30, 40):
+        ahead = 86400 if step == 20 else -86400
+        corpus.write_checkpoint(run, step, mtime=time.time() + ahead + step)
+    assert ckptd.json("apply", "--keep-last", "1", "--keep-best", "0", run).status == 0
+    assert left(run) == {"checkpoint-20", "checkpoint-40"}
+
+
 def test_with_no_rule_and_room_nothing_goes(ckptd, run):
     assert ckptd.apply(run).status == 0
     assert len(left(run)) == 4

@@ -20,7 +20,7 @@ from builders import (
 )
 
 from ckptd.model import ActionKind, Standing, Unreadable
-from ckptd.policy import KeepBest, KeepLast, Marks, Policy
+from ckptd.policy import KeepBest, KeepLast, Marks, Policies, Policy
 from ckptd.policy.pressure import demand
 from ckptd.units import Share
 
@@ -383,11 +383,26 @@ def test_demand_goes_on_from_one_plan_to_the_next():
         pytest.param(Marks(max_headroom=3 * GIB), 97, 1, id="headroom-bounds-low-in-proportion"),
         pytest.param(Marks(high=Share(100), low=Share(100)), 100, 0, id="all-is-no-mark"),
         pytest.param(Marks(high=Share(100), low=Share(90)), 99.9, 0, id="only-when-full"),
-        pytest.param(Marks(high=80 * GIB, low=90 * GIB), 85, 0, id="never-negative"),
+        pytest.param(Marks(high=80 * GIB, low=90 * GIB), 85, 5, id="low-is-never-above-high"),
     ],
 )
 def test_marks_in_bytes_and_with_little_headroom(marks, used, gib):
     assert demand(disk(used), marks).demand / GIB == gib
+
+
+def test_a_size_for_high_leaves_the_others_their_headroom():
+    large = disk(99.05, total=100_000 * GIB)
+    need = demand(large, Marks(high=99_000 * GIB))
+    assert (need.state, need.demand / GIB) == ("high", 50)
+
+
+@pytest.mark.parametrize(
+    ("place", "high"),
+    [("/data/a", 50), ("/data", 50), ("/data/b", 85), ("/", 85), ("/data/aa", 85)],
+)
+def test_marks_are_those_of_the_watch_or_the_nearest_place_above_it_on_its_mount(place, high):
+    policies = Policies(by_filesystem={place: Marks(high=Share(50))})
+    assert policies.marks_of(disk(path="/data/a", mount="/data")).high == Share(high)
 
 
 def test_a_filesystem_that_tells_no_size_asks_for_nothing():

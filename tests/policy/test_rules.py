@@ -83,7 +83,7 @@ def test_places_read_as_english(place):
         pytest.param(KeepBest(1), [0.5, 0.5], {1}, id="of-equals-the-earlier"),
         pytest.param(KeepBest(1), [math.nan, 0.9, -math.inf], {2}, id="non-finite-is-no-value"),
         pytest.param(KeepBest(1, mode="max"), [0.1, 0.9], {2}, id="mode-without-metric"),
-        pytest.param(KeepBest(1, "eval_loss"), [0.9, 0.4], {2}, id="named-defaults-to-min"),
+        pytest.param(KeepBest(1, "eval_loss"), [0.9, 0.4], {2}, id="a-loss-named"),
         pytest.param(KeepBest(1, "eval_loss", "max"), [0.9, 0.4], {1}, id="named-max"),
         pytest.param(KeepBest(1, "eval_los"), [0.9, 0.4], {1, 2}, id="misspelt-keeps-all"),
         pytest.param(KeepBest(1, "eval_loss"), [math.nan, None], {1, 2}, id="all-nan-keeps-all"),
@@ -111,6 +111,15 @@ def test_keep_best_and_the_trainers_own_metric(rule, kept):
     ]
 
     assert steps_kept(rule, checkpoints, best_metric=BestMetric("eval_f1", "max")) == kept
+
+
+@pytest.mark.parametrize(
+    ("metric", "kept"),
+    [("eval_accuracy", {2}), ("eval_rougeL", {2}), ("eval_loss", {1}), ("eval_wer", {1})],
+)
+def test_keep_best_guesses_which_end_of_a_metric_is_best(metric, kept):
+    checkpoints = [ck(1, age=20, metrics={metric: 0.1}), ck(2, age=10, metrics={metric: 0.8})]
+    assert steps_kept(KeepBest(1, metric), checkpoints) == kept
 
 
 def test_keep_best_says_value_direction_and_limit():

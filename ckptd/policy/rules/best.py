@@ -53,7 +53,7 @@ class KeepBest:
             return trainers or BestMetric("eval_loss", self.mode or "min")
         if trainers is not None and trainers.metric == self.metric:
             return BestMetric(self.metric, self.mode or trainers.mode)
-        return BestMetric(self.metric, self.mode or "min")
+        return BestMetric(self.metric, self.mode or BestMetric.better_end(self.metric))
 
     def _unranked(self, by: BestMetric) -> Reason:
         text = f"no {show_text(by.metric)} recorded at its step; keep_best ranks by it"
