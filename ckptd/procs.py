@@ -130,27 +130,30 @@ class Keeper:
 
 
 def keepers(mount: str) -> tuple[Keeper, ...]:
-    """Who keeps deleted files at or below *mount* from coming free, the largest first."""
+    """Who keeps deleted files of the filesystem at *mount* from coming free, the largest first."""
     found = []
+    with mounts.reaching(mount):
+        device = os.stat(mount).st_dev
     for name in os.listdir("/proc"):
-        if name.isascii() and name.isdigit() and (size := _kept_by(int(name), mount)):
+        if name.isascii() and name.isdigit() and (size := _kept_by(int(name), device)):
             with suppress(*_GONE, PermissionError):
                 command = _command(int(name), _argv(int(name)))
                 found.append(Keeper(f"{command} (pid {name})", size))
     return tuple(sorted(found, key=lambda keeper: -keeper.bytes))
 
 
-def _kept_by(pid: int, mount: str) -> int:
-    """Bytes of deleted files below *mount* that process *pid* has open, each file once."""
-    sizes: dict[tuple[int, int], int] = {}
+def _kept_by(pid: int, device: int) -> int:
+    """Bytes of deleted files of *device* that process *pid* has open, each file once."""
+    sizes: dict[int, int] = {}
     with suppress(OSError):
         here = f"/proc/{pid}/fd"
         for fd in os.listdir(here):
             target = _link(f"{here}/{fd}")
-            if target.endswith(_DELETED) and target.startswith(mount):
+            if target.endswith(_DELETED):
                 with suppress(UnansweredError), mounts.reaching(target):
                     seen = os.stat(f"{here}/{fd}")
-                    sizes[seen.st_dev, seen.st_ino] = seen.st_blocks * 512
+                    if seen.st_dev == device:
+                        sizes[seen.st_ino] = seen.st_blocks * 512
     return sum(sizes.values())
 
 

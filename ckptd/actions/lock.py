@@ -44,9 +44,7 @@ class Locks:
         """
         if watch in self._held:
             return True
-        try:
-            trash_fd = open_trash_of(place_of(watch, is_run))
-        except (RefusedError, OSError):
+        if (trash_fd := _trash_for(watch, is_run)) is None:
             return True
         with opened(trash_fd):
             try:
@@ -114,6 +112,16 @@ def is_held(watch: str, is_run: Callable[[str], bool]) -> bool | None:
 def place_of(watch: str, is_run: Callable[[str], bool]) -> str:
     """The directory whose trash holds the lock of *watch*. RefusedError, OSError."""
     return find_place(watch, watch, is_run) if is_run(watch) else watch
+
+
+def _trash_for(watch: str, is_run: Callable[[str], bool]) -> int | None:
+    """The trash that the lock of *watch* lies in; None where none can be made or read."""
+    try:
+        return open_trash_of(place_of(watch, is_run))
+    except UnansweredError:
+        raise
+    except (RefusedError, UnreadableError, OSError):
+        return None
 
 
 def open_trash_of(place: str) -> int:

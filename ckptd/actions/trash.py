@@ -330,7 +330,9 @@ def explained(path: str, done: str, *, gone: type[RefusedError] = RefusedError) 
         if error.errno == errno.EXDEV:
             raise CrossingError(
                 f"{shown} was not {done}: that would cross into another filesystem, so it stays",
-                hint=None if done == "unlinked" else "--trash-for 0s unlinks directly",
+                hint=None
+                if done in {"unlinked", "restored"}
+                else "--trash-for 0s unlinks directly",
             ) from error
         if error.errno == errno.EROFS:
             raise RefusedError(

@@ -43,6 +43,17 @@ def test_where_no_lock_can_be_made_nobody_is_taken_to_act(watch):
     assert taken_by_nobody(watch)
 
 
+def test_a_watch_that_cannot_be_listed_stops_nobody(watch):
+    (watch / "mine").mkdir()
+    os.chown(watch / "mine", NOBODY, NOBODY)
+    watch.chmod(0o711)
+    looks = "from ckptd import scan\nis_run = lambda path: scan.find_run(path) is not None\n"
+    program = looks + TAKING.format(uid=NOBODY).replace("lambda path: False", "is_run")
+    command = [sys.executable, "-c", program, str(watch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("True", "")
+
+
 def test_a_lock_of_somebody_else_is_held(watch):
     locks = Locks()
     assert locks.take(str(watch), lambda path: False)

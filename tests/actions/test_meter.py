@@ -69,6 +69,16 @@ def test_a_process_with_the_deleted_file_open_keeps_it_and_is_named(small):
     assert procs.keepers(str(small)) == ()
 
 
+def test_who_keeps_a_deleted_file_of_another_filesystem_keeps_nothing_here(small):
+    beside = small.with_name(f"{small.name}-beside")  # its path begins as that of the mount
+    beside.write_bytes(b"0" * MIB)
+    with beside.open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as reader:
+        file.close()
+        beside.unlink()
+        assert procs.keepers(str(small)) == ()
+        reader.kill()
+
+
 def test_where_snapshots_may_keep_it_nothing_that_comes_means_kept(small):
     meter = metered(small, fstype="btrfs")
     assert meter.kept_back(8 * MIB) == (8 * MIB, ())
