@@ -59,6 +59,16 @@ def test_one_written_in_place_is_obeyed_whole(run, tmp_path):
         assert [e["message"] for e in daemon.told("config") if e["outcome"] == "failed"] == []
 
 
+def test_one_that_would_watch_nothing_leaves_the_old_in_force(run, tmp_path):
+    file = configured(tmp_path, "keep_last = 5\n")
+    with watching(tmp_path / "state", "--config", file) as daemon:
+        file.write_text("[policy]\nkeep_last = 1\nkeep_best = 0\n")
+        told = daemon.wait_for("config")
+        assert "nothing would be watched" in told["message"]
+        configured(tmp_path, "keep_last = 3\n")
+        assert left(run, 30, 40, 50)
+
+
 def test_a_broken_one_is_told_and_leaves_the_old_in_force(run, tmp_path):
     file = configured(tmp_path, "keep_last = 4\n")
     with watching(tmp_path / "state", "--config", file) as daemon:

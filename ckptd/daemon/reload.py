@@ -69,6 +69,9 @@ class Reload:
             return None, tuple(_broken(error))
         except UnansweredError as error:
             return None, (replace(fact("config", "", f"{error}; {_KEPT}"), outcome="failed"),)
+        if not settings.watches:
+            told = fact("config", _last(settings), f"{_NO_WATCH}; {_KEPT}")
+            return None, (replace(told, outcome="failed"),)
         return settings, (fact("config", _last(settings), _in_force(settings)),)
 
     def _has_changed(self) -> bool:

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
+from ckptd.errors import UnansweredError
 from ckptd.ledger.database import Row, Statement
 from ckptd.ledger.record import Record, Save, pack, step_text
+from ckptd.mounts import asked
 from ckptd.units import DAY
 
 _LARGEST: Final = 2**63 - 1  # what an integer of SQLite holds
@@ -92,8 +95,16 @@ def forgetting(now: float, runs: Iterable[Row]) -> Sequence[Statement]:
     """How SQLite forgets what nobody asks for any more; *runs* are the rows of RUNS."""
     forget: list[Statement] = [(_FORGET_RECORDS, (now, _KEPT, _AT_MOST))]
     for run, last, count in runs:
-        if last < now - _KEPT_RUNS and not os.path.lexists(run):
+        if last < now - _KEPT_RUNS and _is_gone(run):
             forget.append((_FORGET_RUN, (run,)))
         elif count > _KEPT_SAVES:
             forget.append((_FORGET_SAVES, (run, run, _KEPT_SAVES - 1)))
     return forget
+
+
+def _is_gone(run: bytes) -> bool:
+    """Where nobody answers nothing is known to be gone."""
+    path = os.fsdecode(run)
+    with suppress(UnansweredError):
+        return not asked(path, lambda: os.path.lexists(path))
+    return False
