@@ -129,22 +129,30 @@ class Keeper:
     bytes: int
 
 
-def keepers(mount: str) -> tuple[Keeper, ...]:
-    """Who keeps deleted files of the filesystem at *mount* from coming free, the largest first."""
+def keepers(*places: str) -> tuple[Keeper, ...]:
+    """Who keeps deleted files of the filesystems at *places* from coming free, the largest first.
+
+    A path tells little here: a file in memory has one too, and each container its own.
+    """
     found = []
-    with mounts.reaching(mount):
-        device = os.stat(mount).st_dev
+    devices = set(_devices(places))
     for name in os.listdir("/proc"):
-        if name.isascii() and name.isdigit() and (size := _kept_by(int(name), device)):
+        if name.isascii() and name.isdigit() and (size := _kept_by(int(name), devices)):
             with suppress(*_GONE, PermissionError):
                 command = _command(int(name), _argv(int(name)))
                 found.append(Keeper(f"{command} (pid {name})", size))
     return tuple(sorted(found, key=lambda keeper: -keeper.bytes))
 
 
-def _kept_by(pid: int, device: int) -> int:
-    """Bytes of deleted files of *device* that process *pid* has open, each file once."""
-    sizes: dict[int, int] = {}
+def _devices(places: Iterable[str]) -> Iterator[int]:
+    for place in places:
+        with suppress(OSError), mounts.reaching(place):
+            yield os.stat(place).st_dev
+
+
+def _kept_by(pid: int, devices: Collection[int]) -> int:
+    """Bytes of deleted files of *devices* that process *pid* has open, each file once."""
+    sizes: dict[tuple[int, int], int] = {}
     with suppress(OSError):
         here = f"/proc/{pid}/fd"
         for fd in os.listdir(here):
@@ -152,8 +160,8 @@ def _kept_by(pid: int, device: int) -> int:
             if target.endswith(_DELETED):
                 with suppress(UnansweredError), mounts.reaching(target):
                     seen = os.stat(f"{here}/{fd}")
-                    if seen.st_dev == device:
-                        sizes[seen.st_ino] = seen.st_blocks * 512
+                    if seen.st_dev in devices:
+                        sizes[seen.st_dev, seen.st_ino] = seen.st_blocks * 512
     return sum(sizes.values())
 
 

@@ -48,7 +48,7 @@ class Meter:
         place = self.need.filesystem
         if place.limit or self._comes(freed // 2, SPACE_COMES_WITHIN):
             return 0, ()
-        keepers = asked_around(lambda: procs.keepers(place.mount), self.beat)
+        keepers = asked_around(lambda: procs.keepers(place.mount, place.path), self.beat)
         if place.fstype in _NO_SNAPSHOTS:
             return min(freed, sum(keeper.bytes for keeper in keepers)), keepers
         came = self._comes(freed // 2, SURE_WITHIN)

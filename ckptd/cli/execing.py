@@ -54,6 +54,7 @@ def exec(arguments: argparse.Namespace) -> int:  # noqa: A001  the word of the c
     lease = signal.getsignal(signal.SIGIO)  # ours is to ignore it from here on
     try:
         with acting(arguments, settings, talk=True) as daemon:
+            daemon.eyes.command_lives = False  # yet
             daemon.eyes.wanted = named_paths(command)  # resumed from, though nobody runs yet
             daemon.settle(time.monotonic() + PATIENCE)
             daemon.warn_of_wrecks()

@@ -26,7 +26,7 @@ class Eyes:
     """Looks with what was configured, what the ledger knows and what was seen before.
 
     `launchers` are processes that name a run only because they started us; while
-    `command_lives`, every run belongs to a live process (`exec`; None where there is no COMMAND).
+    `command_lives`, every run belongs to a live process (`exec`; None where no COMMAND is ours).
     `wanted` are real paths that COMMAND names, in its words or in a file: it is about to read
     them. `beat` is called between steps of a look; what it raises (StoppedError) ends it there.
     """

@@ -75,8 +75,8 @@ def _may_be_unseen(run: str, save: Save, around: Surroundings, memory: Memory) -
     if memory.trainers.was_met(run):
         return memory.trainers.is_there(run, around.at.monotonic)
     if around.command_lives is not None:
-        return False  # COMMAND trains here, and has ended
-    return memory.saw_begin((run, save.claim.name)) and save.quiet < UNSEEN
+        return False  # COMMAND trains here, and does not run
+    return save.quiet < UNSEEN * around.policy.settle
 
 
 def _judge(

@@ -90,11 +90,6 @@ class Memory:
             return 0.0
         return None if seen.since is None else monotonic - seen.since
 
-    def saw_begin(self, key: Key) -> bool:
-        """Whether *key* appeared while this ckptd looked."""
-        seen = self.sightings.get(key)
-        return self.looked_at is not None if seen is None else seen.since is not None
-
     def add_saves(self, run: str, saves: Iterable[Saved]) -> tuple[Saved, ...]:
         """The last saves of *run* that are known, oldest first, *saves* among them."""
         every = {(s.name, s.saved_at): s for s in (*self.saves.get(run, ()), *saves)}

@@ -16,8 +16,8 @@ from ckptd.model import Use
 # Without a sign, a writer counts for so long: transformers' ddp_timeout, after which a collective
 # operation that nobody answers ends the training.
 _SILENT: Final = 1800.0
-# And so long one counts that nobody has seen: it wrote faster than we looked.
-UNSEEN: Final = 60.0
+# And so many times `settle` one counts that nobody has seen: it wrote faster than we looked.
+UNSEEN: Final = 12
 # Between two questions who writes, in seconds.
 _ASK_AGAIN: Final = 1.0
 
@@ -45,7 +45,8 @@ class Trainers:
         known.asked = now
         known.named = self._begun(use.pid for use in uses if use.how == "named")
         wrote = self._begun(use.pid for use in writers if use.how == "open" and use.pid)
-        known.writers |= {pid: (began, now) for pid, began in wrote.items()}
+        recent = {p: seen for p, seen in known.writers.items() if now - seen[1] < _SILENT}
+        known.writers = recent | {pid: (began, now) for pid, began in wrote.items()}
         known.met = known.met or bool(known.named or wrote)
 
     def is_there(self, run: str, now: float) -> bool:

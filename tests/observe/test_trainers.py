@@ -65,6 +65,20 @@ def test_a_trainer_that_gathers_longer_than_settle_finds_its_save_where_it_was(t
 
 
 @pytest.mark.slow
+def test_an_apply_by_the_clock_in_the_midst_of_a_gather_takes_nothing_from_it(tmp_path):
+    run, pattern = tmp_path / "out", write_checkpoint(tmp_path / "pattern", 30)
+    for step in (10, 20):
+        write_checkpoint(run, step, mtime=time.time() - 1000 + step)
+    with trainer(run / "checkpoint-30", pattern, quiet=25, slow=False):
+        assert until((run / "checkpoint-30/optimizer.pt").exists)
+        time.sleep(7)
+        command = [sys.executable, "-m", "ckptd", "apply", "--state", str(tmp_path / "state"), run]
+        subprocess.run(command, check=True)
+        assert {path.name for path in run.iterdir()} == {f"checkpoint-{n}" for n in (10, 20, 30)}
+        assert until((run / "checkpoint-30/trainer_state.json").exists)
+
+
+@pytest.mark.slow
 def test_what_a_trainer_left_that_was_seen_and_has_died_is_set_aside(tmp_path):
     run, pattern = tmp_path / "out", write_checkpoint(tmp_path / "pattern", 30)
     with watching(tmp_path / "state", run, *KEEP_ALL) as daemon:
