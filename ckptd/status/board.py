@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ckptd import places, render
+from ckptd import places, procs, render
 from ckptd.config import Settings
 from ckptd.errors import RefusedError
 from ckptd.model import Plan, World
@@ -175,7 +175,7 @@ class Board:
         daemon = {
             "pid": os.getpid(),
             "uid": os.geteuid(),
-            "start": files.start_of(os.getpid()),
+            "start": procs.began(os.getpid()),
             "where": files.where(),
             "started_at": self._started_at,
             "command": about.command,

@@ -10,6 +10,8 @@ import stat
 import time
 from typing import Any, Final
 
+from ckptd import procs
+
 LARGEST: Final = 64 * 2**20  # bytes of one file; a reader takes no more
 NAME: Final = re.compile(r"\.?(?P<uid>\d{1,10})\.(?P<pid>\d{1,10})\.json", re.ASCII)
 # A daemon writes at least this often, in seconds.
@@ -55,7 +57,7 @@ def lives(document: dict[str, Any], age: float) -> bool:
     pid = daemon.get("pid")
     if daemon.get("where") != where() or type(pid) is not int:
         return age < FRESH
-    start = start_of(pid)
+    start = procs.began(pid)
     if start is None:
         return _exists(pid) and age < FRESH
     return start == daemon.get("start")
@@ -68,15 +70,6 @@ def where() -> str:
             return f"{os.uname().nodename} {file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return os.uname().nodename
-
-
-def start_of(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None when it is hidden from us."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read(4096).rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def _exists(pid: int) -> bool:

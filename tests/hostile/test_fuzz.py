@@ -13,10 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trees import SAVE, entry
 
-from ckptd import procs, render, trash
+from ckptd import render, trash
 from ckptd.formats import containers, reading, trainer_state
 from ckptd.formats.reading import Fault
 from ckptd.model import ActionKind, Outlook, TrashItem
+from ckptd.procs.reading import MAPPED
 from ckptd.render import verdict_json
 from ckptd.status import files
 
@@ -169,7 +170,7 @@ def test_a_status_file_is_an_object_or_one_sentence(tmp_path_factory, raw):
 @given(line=st.one_of(st.binary(max_size=80), st.binary(max_size=20).map(A_MAP.__add__)))
 @settings(max_examples=300)
 def test_a_line_of_maps_is_a_path_or_nothing(line):
-    found = procs._MAPPED.match(line)
+    found = MAPPED.match(line)
     assert found is None or found[1].startswith(b"/")
 
 

@@ -29,7 +29,7 @@ for name, text in whole.items():
     with open(f"{place}/{name}", "wb") as file:
         file.write(bytes.fromhex(text))
         file.flush()
-        time.sleep(0.3 if slow else 0)
+        time.sleep(1 if slow else 0)
 time.sleep(quiet)
 with open(f"{place}/trainer_state.json", "wb") as file:
     file.write(bytes.fromhex(whole["trainer_state.json"]))
