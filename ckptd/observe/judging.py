@@ -74,8 +74,8 @@ def _may_be_unseen(run: str, save: Save, around: Surroundings, memory: Memory) -
         return False
     if memory.trainers.was_met(run):
         return memory.trainers.is_there(run, around.at.monotonic)
-    if around.command_lives is not None:
-        return False  # COMMAND trains here, and does not run
+    if around.is_of_command(run):
+        return False  # and COMMAND does not run
     return save.quiet < UNSEEN * around.policy.settle
 
 

@@ -171,8 +171,7 @@ def _age_of(run: str, save: Save, memory: Memory, at: Moment) -> float:
 
 def _uses(path: str, save: Save, around: Surroundings) -> tuple[Use, ...]:
     """Who uses a save. A lease knows that somebody does, /proc may know who."""
-    named = any(f"{wanted}/".startswith(f"{path}/") for wanted in around.wanted)
-    wanted = (Use("named"),) if named else ()
+    wanted = (Use("named"),) if around.wants(path) else ()
     if around.snapshot is None:
         return wanted
     uses = (*around.snapshot.uses(path), *wanted)

@@ -57,6 +57,17 @@ class Surroundings:
     past: Callable[[str], tuple[Saved, ...]] = lambda _: ()
     is_over: Callable[[int], bool] = lambda _: False
 
+    def wants(self, path: str) -> bool:
+        """Whether COMMAND names *path* or something below it."""
+        return any(f"{wanted}/".startswith(f"{path}/") for wanted in self.wanted)
+
+    def is_of_command(self, run: str) -> bool:
+        """Whether COMMAND, and nobody else, is what trains in *run*.
+
+        Where exec is given a directory of many runs, others may train there besides.
+        """
+        return self.command_lives is not None and (run == self.watch.path or self.wants(run))
+
 
 @dataclass(frozen=True, slots=True)
 class Save:

@@ -65,17 +65,19 @@ def test_a_trainer_that_gathers_longer_than_settle_finds_its_save_where_it_was(t
 
 
 @pytest.mark.slow
-def test_an_apply_by_the_clock_in_the_midst_of_a_gather_takes_nothing_from_it(tmp_path):
-    run, pattern = tmp_path / "out", write_checkpoint(tmp_path / "pattern", 30)
+@pytest.mark.parametrize("command", [["apply", "{}"], ["exec", "{}", "--", "true"]], ids=" ".join)
+def test_one_that_begins_in_the_midst_of_a_gather_takes_nothing_from_it(tmp_path, command):
+    run, pattern = tmp_path / "runs/out", write_checkpoint(tmp_path / "pattern", 30)
     for step in (10, 20):
         write_checkpoint(run, step, mtime=time.time() - 1000 + step)
     with trainer(run / "checkpoint-30", pattern, quiet=25, slow=False):
         assert until((run / "checkpoint-30/optimizer.pt").exists)
         time.sleep(7)
-        command = [sys.executable, "-m", "ckptd", "apply", "--state", str(tmp_path / "state"), run]
-        subprocess.run(command, check=True)
-        assert {path.name for path in run.iterdir()} == {f"checkpoint-{n}" for n in (10, 20, 30)}
-        assert until((run / "checkpoint-30/trainer_state.json").exists)
+        words = [word.format(run.parent) for word in command]
+        state = ["--state", str(tmp_path / "state")]
+        subprocess.run([sys.executable, "-m", "ckptd", words[0], *state, *words[1:]], check=True)
+        assert set(os.listdir(run)) == {f"checkpoint-{n}" for n in (10, 20, 30)}
+        assert until((run / "checkpoint-30/trainer_state.json").exists, 40)
 
 
 @pytest.mark.slow
