@@ -168,6 +168,7 @@ class Notices:
         before = self.handed
         self.handed = {path: at for path, at in before.items() if _in(path, self.away)}
         for run in world.runs:
+            written = {(save.name, save.saved_at): save.bytes for save in run.saves}
             for c in run.complete:
                 self.handed[c.path] = c.saved_at
                 if before.get(c.path) != c.saved_at:
@@ -175,7 +176,7 @@ class Notices:
                         run=run.path,
                         name=c.name,
                         step=c.step,
-                        bytes=c.bytes,
+                        bytes=written.get((c.name, c.saved_at.timestamp()), c.bytes),
                         saved_at=c.saved_at.timestamp(),
                     )
 

@@ -58,7 +58,8 @@ class Hands:
     """Everything that acting needs. `tell` hears each record once it is in the ledger.
 
     A refusal is told once; the same one recurs at every look. `vain`: until which monotonic time
-    nothing is taken for the sake of a filesystem, since taking freed nothing there.
+    nothing is taken for the sake of a filesystem, since taking freed nothing there. `unlinked`:
+    files of the plan at hand that lost a name by us, which the kernel counts as a change to them.
     """
 
     eyes: Eyes
@@ -66,6 +67,7 @@ class Hands:
     tell: Tell
     refusals: set[tuple[str, str]] = field(default_factory=set)
     vain: dict[str, float] = field(default_factory=dict)
+    unlinked: set[tuple[int, int]] = field(default_factory=set)
 
     def execute(self, plan: Plan) -> Iterator[Outcome]:
         """The outcome of each action of *plan*, in order.
@@ -80,6 +82,7 @@ class Hands:
             if need.pressed
         }
         done: set[str] = set()
+        self.unlinked.clear()
         for action in plan.actions:
             place = action.filesystem
             if action.pressed and (place in done or time.monotonic() < self.vain.get(place, 0.0)):
@@ -90,6 +93,8 @@ class Hands:
                 done.add(place)
                 continue
             outcome = self.carry_out(action)
+            if outcome.ok and action.checkpoint:
+                self.unlinked.update(file.key for file in action.checkpoint.linked)
             yield outcome
             if meter and outcome.freed_bytes and not self._goes_on(meter, outcome):
                 done.add(place)
@@ -152,12 +157,21 @@ class Hands:
             raise OvertakenError(
                 "its trainer or a person was first: it is gone, nothing is left to do"
             )
-        if not planned.identity.is_untouched(verdict.checkpoint.identity):
+        if not self._is_untouched(planned, verdict.checkpoint):
             raise OvertakenError("it changed since the plan was made, so it stays")
         may_go = action.pressed and verdict.standing is Standing.SOFT
         if verdict.action is not action.kind and not may_go:
             raise OvertakenError(f"it stays: {verdict.reasons[0].text}")
         return run, verdict.checkpoint, policy
+
+    def _is_untouched(self, planned: Checkpoint, now: Checkpoint) -> bool:
+        """Whether nobody had a hand on it since; what unlinking other names of its files did to it
+        was our own.
+        """
+        ours = any(file.key in self.unlinked for file in planned.linked)
+        return planned.identity.is_untouched(now.identity) or (
+            ours and planned.identity == now.identity
+        )
 
     def _see(self, run: Run) -> tuple[Run, Policy] | None:
         """As `Eyes.look_at`; what could be seen for the plan and cannot now has changed."""

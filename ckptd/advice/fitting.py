@@ -35,7 +35,7 @@ class Subject:
         return saves * self.rhythm.bytes + sum(max(0, more) for more in larger[: saves - 1])
 
     def _sizes(self) -> Iterator[int]:
-        return (c.bytes - c.shared for c in self.run.checkpoints)
+        return (c.frees for c in self.run.checkpoints)
 
     @property
     def best(self) -> bool:

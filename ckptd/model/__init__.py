@@ -16,7 +16,7 @@ from ckptd.model.decision import (
     Verdict,
 )
 from ckptd.model.findings import Divergence, Findings, Marker, Part, RecordedBest
-from ckptd.model.listing import Entry, Identity, Tree
+from ckptd.model.listing import Entry, Identity, Linked, Tree
 from ckptd.model.words import (
     DROP_IN,
     EVENTS,
@@ -62,6 +62,7 @@ __all__ = [
     "Health",
     "Identity",
     "Kind",
+    "Linked",
     "Marker",
     "Obstacle",
     "Outcome",

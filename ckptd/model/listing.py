@@ -34,6 +34,24 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """A file with hard links outside the tree it was found in, where it has *names* of *links*.
+
+    Its `bytes` on disk come free with its last name.
+    """
+
+    device: int
+    inode: int
+    bytes: int
+    names: int
+    links: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (self.device, self.inode)
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
     """A claimed directory and everything below it; entry paths are relative to it."""
 
@@ -63,15 +81,15 @@ class Tree:
         return dirs + len(own)
 
     @property
-    def shared(self) -> int:
-        """Bytes on disk that have names outside as well: unlinking this tree does not free them."""
+    def linked(self) -> tuple[Linked, ...]:
+        """The files that have names outside as well: unlinking this tree does not free them."""
         names = Counter((e.device, e.inode) for e in self.files)
-        kept = {
-            (e.device, e.inode): e.allocated
+        found = {
+            key: Linked(e.device, e.inode, e.allocated, names[key], e.links)
             for e in self.files
-            if e.links > names[e.device, e.inode]
+            if e.links > names[key := (e.device, e.inode)]
         }
-        return sum(kept.values())
+        return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from math import inf
 from typing import Final, Literal
 
 from ckptd.model.findings import Divergence, Part
-from ckptd.model.listing import Identity
+from ckptd.model.listing import Identity, Linked
 from ckptd.model.words import ActionKind, Health
 
 # Seconds: trainers list and stat their checkpoints right after a save (DESIGN section 3, Calm).
@@ -56,7 +56,8 @@ class Checkpoint:
     `age` is the seconds since it was complete, `recorded_best` the name that the trainer's state
     inside it calls its best, `foreign` what a person put into it later. `unseen`: its owner's
     processes are hidden from us, so nobody can say who uses it. `shared`: bytes that hard links
-    elsewhere keep, so that letting it go does not free them. `inodes` come free with it.
+    elsewhere keep, so that letting it go does not free them; `linked` are the files they are in.
+    `inodes` come free with it.
     `divergence`: its training's numbers are not finite any more, or may not be.
     """
 
@@ -81,6 +82,7 @@ class Checkpoint:
     foreign: tuple[str, ...] = ()
     unseen: bool = False
     shared: int = 0
+    linked: tuple[Linked, ...] = ()
     inodes: int = 1
     divergence: Divergence | None = None
 
@@ -88,6 +90,11 @@ class Checkpoint:
     def order(self) -> tuple[datetime, int, str]:
         """Oldest first: saved_at, then step, then name (DESIGN section 3, Order)."""
         return (self.saved_at, -1 if self.step is None else self.step, self.name)
+
+    @property
+    def frees(self) -> int:
+        """Bytes that come free with it, whatever else goes."""
+        return self.bytes - self.shared
 
     @property
     def complete(self) -> bool:

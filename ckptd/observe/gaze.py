@@ -25,6 +25,7 @@ from ckptd.observe.run import see
 from ckptd.observe.save import Moment, Surroundings
 from ckptd.observe.watches import nearest
 from ckptd.policy import Policies, Policy
+from ckptd.policy.links import freed_together
 
 if TYPE_CHECKING:
     from ckptd.observe.eyes import Eyes
@@ -282,9 +283,9 @@ class Gaze:
             self._sight.unreadable.append(Unreadable(path, str(error), unanswered=True))
 
     def _held_by_runs(self, filesystem: Filesystem) -> int:
-        """Bytes there that are checkpoints, in their runs or in the trash."""
+        """Bytes there that are checkpoints and nothing else, in their runs or in the trash."""
         runs = (run for run in self._sight.runs if run.filesystem == filesystem.path)
-        ours = sum(c.bytes - c.shared for run in runs for c in run.checkpoints)
+        ours = freed_together([c for run in runs for c in run.checkpoints])
         trash = (item for item in set(self._sight.trash) if item.filesystem == filesystem.path)
         return ours + sum(item.bytes for item in trash)
 

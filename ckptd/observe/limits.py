@@ -10,6 +10,7 @@ from ckptd import scan
 from ckptd.config import Watch
 from ckptd.model import Filesystem, Run, TrashItem
 from ckptd.observe.memory import Memory
+from ckptd.policy.links import Holding
 from ckptd.quota import Quota, quotas
 
 # Weighing a tree reads all of it; what is no save there changes slowly.
@@ -30,8 +31,8 @@ class Tenants:
 
     @property
     def bytes(self) -> int:
-        saves = sum(c.bytes for run in self.runs for c in run.checkpoints)
-        return saves + sum(item.bytes for item in self.trash)
+        saves = Holding(c for run in self.runs for c in run.checkpoints)
+        return saves.bytes + sum(item.bytes for item in self.trash)
 
 
 def capacity_of(watch: Watch, filesystem: Filesystem, tenants: Tenants, others: int) -> Filesystem:

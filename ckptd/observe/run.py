@@ -19,6 +19,7 @@ from ckptd.model import (
     Role,
     Run,
     Saved,
+    Series,
     Unreadable,
     Use,
 )
@@ -30,6 +31,7 @@ from ckptd.observe.rights import rights
 from ckptd.observe.save import Moment, Save, Surroundings, find
 from ckptd.policy.facts import CLOCK_SLACK
 from ckptd.policy.foresight import is_finished
+from ckptd.policy.links import Holding
 from ckptd.policy.rhythm import rhythm
 from ckptd.units import show_text
 
@@ -142,7 +144,8 @@ def _checkpoint(
         uses=_uses(path, save, around),
         foreign=facts.foreign(save.tree, found, siblings),
         unseen=_unseen(save, around),
-        shared=save.tree.shared,
+        shared=sum(file.bytes for file in save.tree.linked),
+        linked=save.tree.linked,
         inodes=save.tree.inodes,
     )
 
@@ -232,10 +235,20 @@ def _saves_known(run: Run, around: Surroundings, memory: Memory) -> tuple[Saved,
     """
     if run.path not in memory.saves:
         memory.add_saves(run.path, around.past(run.path))
-    there = (Saved(c.name, c.step, c.bytes, c.saved_at.timestamp()) for c in run.complete)
     latest = (around.at.now + CLOCK_SLACK).timestamp()
-    known = memory.add_saves(run.path, there)
+    known = memory.add_saves(run.path, _written(run.complete, memory.saves[run.path]))
     return tuple(save for save in known if save.saved_at <= latest)
+
+
+def _written(complete: Series, before: Sequence[Saved]) -> Iterator[Saved]:
+    """What each save has written: not what it links of an older one, also where that is gone."""
+    known = {(save.name, save.saved_at): save.bytes for save in before}
+    holding = Holding()
+    for c in complete:
+        saved_at, size = c.saved_at.timestamp(), holding.add(c)
+        if c.linked:
+            size = min(size, known.get((c.name, saved_at), size))
+        yield Saved(c.name, c.step, size, saved_at)
 
 
 def _links(found: scan.FoundRun, saves: Sequence[Save]) -> Iterator[Entry]:

@@ -124,6 +124,7 @@ def _with_one_more(run: Run, measured: Rhythm | None, at: datetime, saves: int) 
         uses=(),
         foreign=(),
         shared=0,
+        linked=(),
     )
     return replace(
         run,

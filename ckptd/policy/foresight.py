@@ -102,7 +102,8 @@ def _reserve_of(run: Run, now: float, late: float) -> Reserve:
 
 def _rest_of(open_ones: Sequence[Checkpoint], measured: Rhythm | None, files: int) -> Reserve:
     """What is still to be written of saves that are open; nobody knows the end of a larger one."""
-    written, size = sum(c.bytes for c in open_ones), measured.bytes if measured else 0
+    # What it links was there before.
+    written, size = sum(c.frees for c in open_ones), measured.bytes if measured else 0
     inodes = 2 * max(files, *(c.inodes for c in open_ones))
     if written < size * (1 + USUAL):
         rest = max(0, size - written)

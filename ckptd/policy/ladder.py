@@ -8,14 +8,13 @@ promised so far does not meet the demand.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from ckptd.model import (
     Action,
     ActionKind,
-    Checkpoint,
     Filesystem,
     Reason,
     Relief,
@@ -27,7 +26,8 @@ from ckptd.model import (
 )
 from ckptd.policy.facts import in_future
 from ckptd.policy.foresight import full_in, stuck_growths
-from ckptd.policy.relief import Candidate, ranked, soft_ones
+from ckptd.policy.links import Links
+from ckptd.policy.relief import Candidate, ranked, soft_bytes
 from ckptd.policy.settings import Policies
 from ckptd.units import show_bytes, show_duration
 
@@ -55,14 +55,17 @@ class _Gain:
     bytes: int = 0
     inodes: int = 0
     possible: int = 0
+    links: Links = field(default_factory=Links)
 
     def lacks(self, need: Relief) -> bool:
         return self.bytes < need.demand or self.inodes < need.inodes
 
     def add(self, step: Action) -> None:
         if step.purge_now or step.kind is ActionKind.PURGE:
-            self.bytes += _frees(step)
+            self.bytes += self.links.frees(gone) if (gone := step.checkpoint) else step.bytes
             self.inodes += _inodes(step)
+            if gone:
+                self.links.take(gone)
 
 
 class Ladder:
@@ -83,7 +86,7 @@ class Ladder:
     def climb(self, need: Relief) -> Relief:
         """Takes what *need* asks for; what of it nobody may give is its shortfall."""
         here = [run_plan for run_plan in self._judged if _stands_in(run_plan.run, need)]
-        gain = _Gain(possible=sum(_frees_of(checkpoint) for checkpoint in soft_ones(here)))
+        gain = _Gain(possible=soft_bytes(here))
         for rung in self._rungs(here, need):
             gain.possible += 0 if rung.must_stay else _frees(rung.step)
             self._take(rung, need, gain)
@@ -227,12 +230,8 @@ def _inodes_alone(need: Relief) -> bool:
 
 
 def _frees(step: Action) -> int:
-    """Bytes that come free when it is unlinked; hard links elsewhere keep the others."""
-    return _frees_of(step.checkpoint) if step.checkpoint else step.bytes
-
-
-def _frees_of(checkpoint: Checkpoint) -> int:
-    return checkpoint.bytes - checkpoint.shared
+    """Bytes that come free when it alone is unlinked; hard links elsewhere keep the others."""
+    return step.checkpoint.frees if step.checkpoint else step.bytes
 
 
 def _inodes(step: Action) -> int:
@@ -267,8 +266,9 @@ def _let_go(run: Run, verdict: Verdict, kind: ActionKind) -> Action:
 def _relieving(place: int, candidate: Candidate, need: Relief) -> Action:
     """A soft one let go, and what that costs."""
     gone = candidate.checkpoint
-    frees = _both(show_bytes(gone.bytes - gone.shared), gone.inodes, need)
-    why = f"kept only while there is room; {candidate.cost}, frees {frees}; "
+    frees = _both(show_bytes(candidate.frees), gone.inodes, need)
+    alone = " alone" if candidate.share > candidate.frees else ""
+    why = f"kept only while there is room; {candidate.cost}, frees {frees}{alone}; "
     reason = replace(_pressed(need, why), rank=place)
     verdict = replace(candidate.verdict, reasons=(reason, *candidate.verdict.reasons))
     return _let_go(candidate.run, verdict, ActionKind.EVICT)

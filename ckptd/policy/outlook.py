@@ -214,13 +214,13 @@ def _in_turn(
 ) -> Outlook | None:
     filesystem = need.filesystem
     here = [p for p in plan.runs if filesystem.bounds(p.run.path, p.run.filesystem)]
-    order = [candidate.checkpoint for candidate in ranked(here)]
-    paths = [checkpoint.path for checkpoint in order]
+    order = list(ranked(here))
+    paths = [candidate.checkpoint.path for candidate in order]
     if verdict.checkpoint.path not in paths:
         return None
     ahead = paths.index(verdict.checkpoint.path)
     trash = (i.bytes for i in world.trash if filesystem.bounds(i.run, i.filesystem))
-    first = sum(trash) + sum(c.bytes - c.shared for c in order[:ahead])
+    first = sum(trash) + sum(c.frees for c in order[:ahead])
     # What comes free at once when a mark is reached, whatever that takes.
     first -= gained_at_once(filesystem, policies.marks_of(filesystem))
     room = max(0, filesystem.free - need.floor) + max(0, first)

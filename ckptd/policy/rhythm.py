@@ -21,9 +21,9 @@ NEWEST: Final = 3
 class Rhythm:
     """What the next saves are expected to be like.
 
-    `bytes` is the largest of the newest ones that are alike, `bytes_before` what the saves took
-    before their size changed. `seconds` and `steps` lie between two saves; None where fewer than
-    two saves, or no steps, are known.
+    `bytes` is the largest of the newest ones that are alike, or that come between smaller ones;
+    `bytes_before` what the saves took before their size changed. `seconds` and `steps` lie between
+    two saves; None where fewer than two saves, or no steps, are known.
     """
 
     count: int
@@ -49,6 +49,7 @@ def rhythm(saves: Sequence[Saved]) -> Rhythm | None:
     sizes = [save.bytes for save in reversed(saves)]
     before = next((size for size in sizes if not low <= size <= high), None)
     alike = takewhile(lambda size: low <= size <= high, sizes[:NEWEST])
+    returning = _returning(sizes[: GAPS + 1], high)
     rising = (gap for gap in pairwise(reversed(saves)) if gap[1].saved_at < gap[0].saved_at)
     gaps = [(one, following) for following, one in islice(rising, GAPS)]
     steps = [step for gap in gaps if (step := _steps(*gap))]
@@ -57,12 +58,21 @@ def rhythm(saves: Sequence[Saved]) -> Rhythm | None:
     return Rhythm(
         count=len(saves),
         last_at=newest.saved_at,
-        bytes=max(alike),
-        bytes_before=before,
+        bytes=max([*alike, *returning]),
+        bytes_before=None if returning else before,
         seconds=median_low([_seconds(*gap) for gap in gaps]) if gaps else None,
         steps=median_low(steps) if steps else None,
         seconds_per_step=median_low(paces) if paces else None,
     )
+
+
+def _returning(sizes: Sequence[int], high: float) -> list[int]:
+    """Those of *sizes*, newest first, that are larger than *high* and came between smaller ones.
+
+    Some trainings write the optimizer only now and then, or link what did not change.
+    """
+    oldest_small = max(at for at, size in enumerate(sizes) if size <= high)
+    return [size for size in sizes[:oldest_small] if size > high]
 
 
 def _seconds(one: Saved, following: Saved) -> float:

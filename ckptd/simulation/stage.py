@@ -116,7 +116,7 @@ class Stage:
         left = tuple(c for c in run.checkpoints if c.name not in names)
         self._runs[path] = replace(run, checkpoints=left)
         for c in names.values():
-            self._change(path, run.filesystem, c.shared - c.bytes, -c.inodes)
+            self._change(path, run.filesystem, -c.frees, -c.inodes)
 
     def take(self, actions: Iterable[Action]) -> None:
         """Does what a plan says."""
@@ -193,7 +193,7 @@ def _trashed(run: Run, gone: Checkpoint, action: Action, now: datetime) -> Trash
         run=run.path,
         name=gone.name,
         step=gone.step,
-        bytes=gone.bytes - gone.shared,
+        bytes=gone.frees,
         saved_at=gone.saved_at,
         trashed_at=now,
         action=ActionKind(action.kind),

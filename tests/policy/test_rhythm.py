@@ -76,5 +76,20 @@ def test_of_saves_alike_the_largest_of_the_last_three_counts():
     assert (found.bytes / MIB, found.bytes_before) == (pytest.approx(10.2, abs=1e-6), None)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "next_", "before"),
+    [
+        pytest.param([1, 40, 1, 40, 1], 40, None, id="every other save is large"),
+        pytest.param([1, 1, 40, 1, 1, 1], 40, None, id="one was"),
+        pytest.param([40, 40, 1, 1], 1, 40, id="they have become small"),
+        pytest.param([1, *[40] * 3, 1, 1], 40, None, id="it was large for a while"),
+        pytest.param([1, 40, *[1] * 12], 1, 40, id="long ago"),
+    ],
+)
+def test_a_large_save_that_came_between_small_ones_comes_again(sizes, next_, before):
+    found = rhythm(saves(*[(n, size, n) for n, size in enumerate(sizes)]))
+    assert (found.bytes, found.bytes_before) == (next_ * MIB, before and before * MIB)
+
+
 def test_bytes_per_hour_are_saves_an_hour_by_their_size():
     assert rhythm(saves((50, 7, 0), (100, 7, 6))).bytes_per_hour == 70 * MIB
