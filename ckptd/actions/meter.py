@@ -17,8 +17,10 @@ from ckptd.procs import Keeper
 SPACE_COMES_WITHIN: Final = 0.5
 SURE_WITHIN: Final = 3.0
 POLL_EVERY: Final = 0.02
+# Here they are free at once; what does not come is in use again, or kept by an open file.
+_AT_ONCE: Final = frozenset({"ext2", "ext3", "ext4", "ramfs", "tmpfs"})
 # Nothing but an open file keeps unlinked blocks here: what does not come free is written again.
-_NO_SNAPSHOTS: Final = frozenset({"ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs"})
+_NO_SNAPSHOTS: Final = _AT_ONCE | {"f2fs", "xfs"}
 
 
 @dataclass(slots=True)
@@ -46,7 +48,8 @@ class Meter:
         """
         self._counted += freed
         place = self.need.filesystem
-        if place.limit or self._comes(freed // 2, SPACE_COMES_WITHIN):
+        late = 0.0 if place.fstype in _AT_ONCE else SPACE_COMES_WITHIN
+        if place.limit or self._comes(freed // 2, late):
             return 0, ()
         keepers = asked_around(lambda: procs.keepers(place.mount, place.path), self.beat)
         if place.fstype in _NO_SNAPSHOTS:
