@@ -6,8 +6,8 @@ the world changed since the plan was made, and nothing was touched.
 
 from __future__ import annotations
 
-import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Final
 from ckptd import trash
 from ckptd.actions import removing
 from ckptd.actions import trash as acts
+from ckptd.actions.again import Again, BreathingError
 from ckptd.actions.meter import Meter
 from ckptd.actions.planned import check_run
 from ckptd.actions.recorded import Tell, recorded
@@ -26,10 +27,8 @@ from ckptd.errors import (
     CrossingError,
     LedgerError,
     NoRoomError,
-    OvertakenError,
     RefusedError,
     UnansweredError,
-    UnreadableError,
 )
 from ckptd.ledger import Ledger, Record
 from ckptd.model import (
@@ -39,13 +38,12 @@ from ckptd.model import (
     Outcome,
     Plan,
     Run,
-    Standing,
 )
 from ckptd.mounts import asked
 from ckptd.observe import Eyes
-from ckptd.policy import Policy, judge_run
+from ckptd.policy import Policy
 from ckptd.procs import Keeper
-from ckptd.units import show_bytes, show_duration
+from ckptd.units import show_bytes
 
 # Seconds that an intent may take to be on the disk before everything is looked at again.
 PROMPT: Final = 0.1
@@ -53,13 +51,12 @@ PROMPT: Final = 0.1
 IN_VAIN: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hands:
     """Everything that acting needs. `tell` hears each record once it is in the ledger.
 
     A refusal is told once; the same one recurs at every look. `vain`: until which monotonic time
-    nothing is taken for the sake of a filesystem, since taking freed nothing there. `unlinked`:
-    files of the plan at hand that lost a name by us, which the kernel counts as a change to them.
+    nothing is taken for the sake of a filesystem, since taking freed nothing there.
     """
 
     eyes: Eyes
@@ -67,7 +64,10 @@ class Hands:
     tell: Tell
     refusals: set[tuple[str, str]] = field(default_factory=set)
     vain: dict[str, float] = field(default_factory=dict)
-    unlinked: set[tuple[int, int]] = field(default_factory=set)
+    again: Again = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.again = Again(self.eyes)
 
     def execute(self, plan: Plan) -> Iterator[Outcome]:
         """The outcome of each action of *plan*, in order.
@@ -82,8 +82,10 @@ class Hands:
             if need.pressed
         }
         done: set[str] = set()
-        self.unlinked.clear()
-        for action in plan.actions:
+        self.again = Again(self.eyes)
+        left = deque((action, False) for action in plan.actions)
+        while left:
+            action, was_put_off = left.popleft()
             place = action.filesystem
             if action.pressed and (place in done or time.monotonic() < self.vain.get(place, 0.0)):
                 continue
@@ -92,9 +94,13 @@ class Hands:
             if meter and not _starts(meter):
                 done.add(place)
                 continue
-            outcome = self.carry_out(action)
+            try:
+                outcome = self._carry_out(action, waits=was_put_off or not left)
+            except BreathingError:
+                left.append((action, True))
+                continue
             if outcome.ok and action.checkpoint:
-                self.unlinked.update(file.key for file in action.checkpoint.linked)
+                self.again.took(action.checkpoint)
             yield outcome
             if meter and outcome.freed_bytes and not self._goes_on(meter, outcome):
                 done.add(place)
@@ -116,81 +122,25 @@ class Hands:
                 self.vain[meter.need.filesystem.name] = time.monotonic() + IN_VAIN
         return bool(keepers or not kept_back) and not meter.is_met
 
-    def carry_out(self, action: Action) -> Outcome:
-        """Does *action* if a new look still says so."""
+    def _carry_out(self, action: Action, *, waits: bool) -> Outcome:
+        """Does *action* if a new look still says so.
+
+        Unless it *waits*, raises BreathingError where its run has saved this moment.
+        """
         try:
-            return self._carried_out(action)
+            return self._carried_out(action, waits=waits)
         except UnansweredError as error:
             return self._refused(action, error)
 
-    def _carried_out(self, action: Action) -> Outcome:
+    def _carried_out(self, action: Action, *, waits: bool) -> Outcome:
         if action.kind is ActionKind.PURGE:
-            reason = self._stays(action)
+            reason = self.again.stays(action)
             return self._refused(action, RefusedError(reason)) if reason else self._purge(action)
         try:
-            run, checkpoint, policy = self._look_again(action)
+            run, checkpoint, policy = self.again.look(action, waits=waits)
         except CkptdError as error:
             return self._refused(action, error)
         return self._let_go(action, run, checkpoint, policy)
-
-    # --- looking again -------------------------------------------------------------------
-
-    def _look_again(self, action: Action) -> tuple[Run, Checkpoint, Policy]:
-        """What there is now, and the policy on it; RefusedError when the verdict has changed."""
-        planned = action.checkpoint
-        seen = self._see(action.run) if action.run else None
-        if seen is None or planned is None:
-            raise OvertakenError("its run is gone or no longer a run, so nothing is left to do")
-        run, policy = seen
-        if action.urgent and run.breathing:
-            time.sleep(run.breathing)
-            run, policy = self._see(run) or seen
-        if run.breathing if action.urgent else run.calm:
-            raise OvertakenError(
-                "a save of its run was completed a moment ago, so it stays for now"
-            )
-        judged = judge_run(run, policy, datetime.now(UTC), demand=action.urgent)
-        verdict = next((v for v in judged.verdicts if v.checkpoint.name == planned.name), None)
-        if verdict is None and os.path.lexists(planned.path):
-            raise OvertakenError("something else lies in its place by now, which is left alone")
-        if verdict is None:
-            raise OvertakenError(
-                "its trainer or a person was first: it is gone, nothing is left to do"
-            )
-        if not self._is_untouched(planned, verdict.checkpoint):
-            raise OvertakenError("it changed since the plan was made, so it stays")
-        may_go = action.pressed and verdict.standing is Standing.SOFT
-        if verdict.action is not action.kind and not may_go:
-            raise OvertakenError(f"it stays: {verdict.reasons[0].text}")
-        return run, verdict.checkpoint, policy
-
-    def _is_untouched(self, planned: Checkpoint, now: Checkpoint) -> bool:
-        """Whether nobody had a hand on it since; what unlinking other names of its files did to it
-        was our own.
-        """
-        ours = any(file.key in self.unlinked for file in planned.linked)
-        return planned.identity.is_untouched(now.identity) or (
-            ours and planned.identity == now.identity
-        )
-
-    def _see(self, run: Run) -> tuple[Run, Policy] | None:
-        """As `Eyes.look_at`; what could be seen for the plan and cannot now has changed."""
-        try:
-            return self.eyes.look_at(run)
-        except UnreadableError as error:
-            raise RefusedError(f"{error}, so nothing in it is touched") from error
-
-    def _stays(self, action: Action) -> str | None:
-        """Why what lies in the trash stays there, by the policy of this moment."""
-        if action.item is None:
-            return None
-        policy = self.eyes.policy_of(action.item)
-        spent = (datetime.now(UTC) - action.item.trashed_at).total_seconds()
-        if policy.frozen:
-            return policy.frozen
-        if not action.pressed and spent < policy.trash_for:
-            return f"trash_for is {show_duration(policy.trash_for)} by now"
-        return None
 
     def _refused(self, action: Action, error: CkptdError, *, stuck: bool = False) -> Outcome:
         """*stuck*: time does not mend it, a person must."""
@@ -252,7 +202,7 @@ class Hands:
 
         def still_so() -> int:
             if time.monotonic() - looked > PROMPT:
-                self._look_again(action)
+                self.again.look(action)
             return act()
 
         return still_so
