@@ -2,9 +2,10 @@
 
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
-from builders import disk
+from builders import GIB, disk
 
 from ckptd.daemon.vigil import FASTEST, LEAST, Vigil
 from ckptd.model import Relief
@@ -26,6 +27,25 @@ def test_much_room_is_looked_at_seldom_and_little_often(tmp_path):
 def test_without_a_disk_there_is_nothing_to_watch():
     vigil = Vigil.over([Relief(disk(limit="capacity"))])
     assert (vigil.interval, vigil.is_broken()) == (float("inf"), False)
+
+
+def under_a_limit(*, free, floor, total=GIB):
+    """The vigil over a limit on a disk of 100 GiB with half of it free."""
+    part = replace(disk(), limit="capacity", total=total, used=total - free, free=free)
+    return Vigil.over([Relief(disk()), Relief(part, floor=floor)])
+
+
+@pytest.mark.parametrize(
+    ("free", "floor", "room"),
+    [
+        pytest.param(200 * MIB, 50 * MIB, 150 * MIB, id="as much as it has above its floor"),
+        pytest.param(40 * MIB, 50 * MIB, 20 * MIB, id="half of what is left below it"),
+        pytest.param(0, 50 * MIB, GIB // 100, id="a hundredth where nothing is left"),
+    ],
+)
+def test_of_a_limit_all_that_the_disk_loses_counts(free, floor, room):
+    (_, of_limit) = under_a_limit(free=free, floor=floor).floors
+    assert of_limit.bytes == disk().free - room
 
 
 @pytest.mark.root

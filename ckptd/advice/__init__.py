@@ -104,7 +104,7 @@ def _unmeasured(run: Run) -> str:
 
 def _advise(ground: Ground, high: str) -> Advice:
     subject, filesystem = ground.subject, ground.filesystem
-    if filesystem.used + filesystem.free <= 0:
+    if filesystem.usable <= 0:
         sentence = f"{show_text(filesystem.mount)} does not tell its size, so nothing fits for sure"
         return Advice(subject.run, subject.rhythm, subject.under_way, sentences=(sentence,))
     limit = ground.largest(Subject.kept_by_trainer)

@@ -35,7 +35,7 @@ class Wanted:
 
 def disk(filesystem: Filesystem, marks: Marks, wanted: Wanted) -> Iterator[Check]:
     """The checks of one filesystem."""
-    if filesystem.used + filesystem.free <= 0:
+    if filesystem.usable <= 0:
         text = f"{_name(filesystem)} does not tell its size, so nobody knows when it is full"
         yield Check("used", filesystem.path, State.WARNING, text, room=True)
         return
@@ -61,7 +61,7 @@ def _left(filesystem: Filesystem, marks: Marks, max_used: Share | None) -> tuple
         high = show_bytes(marks.high) if isinstance(marks.high, int) else str(marks.high)
         # At the mark itself letting go begins.
         return room(filesystem, marks) - 1, f"with the high mark at {high}"
-    usable = filesystem.used + filesystem.free
+    usable = filesystem.usable
     return max_used.of(usable) - filesystem.used, f"and {max_used} are allowed"
 
 

@@ -88,7 +88,7 @@ def _cost(played: Played) -> str:
 
 
 def _share(curve: Curve, used: int) -> float:
-    usable = curve.filesystem.used + curve.filesystem.free
+    usable = curve.filesystem.usable
     return 100 * used / usable if usable > 0 else 0.0
 
 

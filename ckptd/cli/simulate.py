@@ -98,7 +98,7 @@ def _show(plays: Plays) -> None:
         filesystem = curve.filesystem
         print(f"\n{show_text(filesystem.name)}, in use:")
         points = {name: each.points for name, each in curves.items()}
-        usable = filesystem.used + filesystem.free
+        usable = filesystem.usable
         width = shutil.get_terminal_size().columns
         print(picture(points, most=usable, hours=plays.hours, width=width))
     print()

@@ -229,10 +229,18 @@ class Filesystem:
         return run in self.runs if self.limit else filesystem == self.path
 
     @property
-    def used_percent(self) -> float:
-        """As `df` counts: used / (used + free for users), in percent."""
+    def usable(self) -> int:
+        """Bytes that users may fill: used + free for users, as `df` counts.
+
+        More than a limit allows may be used, where it came later or others write: never more of it.
+        """
         usable = self.used + self.free
-        return 100 * self.used / usable if usable else 0.0
+        return min(self.total, usable) if self.limit else usable
+
+    @property
+    def used_percent(self) -> float:
+        """Of what is usable; above 100 where a limit is exceeded."""
+        return 100 * self.used / self.usable if self.usable else 0.0
 
 
 @dataclass(frozen=True, slots=True)

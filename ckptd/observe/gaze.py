@@ -251,21 +251,25 @@ class Gaze:
 
     def _disks(self) -> Iterator[Filesystem]:
         for filesystem in self._sight.disks:
-            others = self._eyes.memory.others.setdefault(filesystem.path, Others())
-            size = filesystem.used - self._held_by_runs(filesystem)
-            now, lasting = (t.pace(self._at.monotonic, size) for t in (others.now, others.lasting))
-            yield replace(filesystem, writes=now, grows=lasting)
+            yield self._filling(filesystem, self._strangers(filesystem))
+
+    def _filling(self, filesystem: Filesystem, size: int) -> Filesystem:
+        """*filesystem*, where others than the runs have *size* bytes, and how fast they fill it."""
+        others = self._eyes.memory.others.setdefault(filesystem.name, Others())
+        now, lasting = (t.pace(self._at.monotonic, size) for t in (others.now, others.lasting))
+        return replace(filesystem, writes=now, grows=lasting)
 
     def _capacities(self) -> Iterator[Filesystem]:
         """The watches that are told what may lie in them."""
         scales = Scales(self._eyes.memory, self._at.monotonic, self._eyes.step)
         for watch in self._sight.watches:
             if watch.capacity is not None:
-                tenants = tenants_of(watch.path, self._sight.runs, set(self._sight.trash))
-                weigh = partial(scales.others, watch.path, tenants)
+                place = self._filesystem(watch.path, self._sight)
+                runs, trash = self._sight.runs, set(self._sight.trash)
+                tenants = tenants_of(watch.path, place.path, runs, trash)
+                weigh = partial(scales.others, watch, tenants, self._strangers(place))
                 for others in self._if_answered(watch.path, weigh):
-                    place = self._filesystem(watch.path, self._sight)
-                    yield capacity_of(watch, place, tenants, others)
+                    yield self._filling(capacity_of(watch, place, tenants, others), others)
 
     def _quotas(self) -> Iterator[Filesystem]:
         for filesystem in self._sight.disks:
@@ -281,6 +285,10 @@ class Gaze:
             yield asked(path, ask, self._eyes.beat)
         except UnansweredError as error:
             self._sight.unreadable.append(Unreadable(path, str(error), unanswered=True))
+
+    def _strangers(self, filesystem: Filesystem) -> int:
+        """Bytes used there that are neither checkpoints nor trash."""
+        return filesystem.used - self._held_by_runs(filesystem)
 
     def _held_by_runs(self, filesystem: Filesystem) -> int:
         """Bytes there that are checkpoints and nothing else, in their runs or in the trash."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -9,12 +10,16 @@ from typing import Final
 from ckptd import scan
 from ckptd.config import Watch
 from ckptd.model import Filesystem, Run, TrashItem
-from ckptd.observe.memory import Memory
+from ckptd.observe.memory import Memory, Weighed
 from ckptd.policy.links import Holding
 from ckptd.quota import Quota, quotas
 
-# Weighing a tree reads all of it; what is no save there changes slowly.
+# Weighing a tree reads all of it. What is no save there mostly changes slowly: it is weighed anew
+# after so many seconds, or where as much of the capacity as this share was written to the disk by
+# others, though at most a twentieth of the time.
 WEIGHED_FOR: Final = 30.0
+NOTICED: Final = 0.01
+PAUSE: Final = 20
 CAPACITY: Final = "capacity"
 
 
@@ -46,7 +51,7 @@ def capacity_of(watch: Watch, filesystem: Filesystem, tenants: Tenants, others: 
         filesystem,
         path=watch.path,
         total=capacity,
-        used=min(used, capacity),
+        used=used,
         free=max(0, capacity - used),
         inodes_total=0,
         inodes_free=0,
@@ -91,19 +96,34 @@ class Scales:
     monotonic: float
     beat: Callable[[], None]
 
-    def others(self, watch: str, tenants: Tenants) -> int:
-        """Bytes below *watch* that are neither saves nor trash, as they were a moment ago."""
-        weighed = self.memory.weights.get(watch)
-        if weighed is None or self.monotonic - weighed[0] > WEIGHED_FOR:
-            size = max(0, scan.weigh(watch, self.beat) - tenants.bytes)
-            weighed = self.memory.weights[watch] = (self.monotonic, size)
-        return weighed[1]
+    def others(self, watch: Watch, tenants: Tenants, strangers: int) -> int:
+        """Bytes below *watch* that are neither saves nor trash, as they were a moment ago.
+
+        *strangers* are those on its whole disk: they tell when to weigh again.
+        """
+        weighed = self.memory.weights.get(watch.path)
+        if weighed is None or self._is_stale(weighed, strangers, watch.capacity or 0):
+            begun = time.monotonic()
+            size = max(0, scan.weigh(watch.path, self.beat) - tenants.bytes)
+            took = time.monotonic() - begun
+            weighed = Weighed(size, strangers, self.monotonic, took)
+            self.memory.weights[watch.path] = weighed
+        return weighed.bytes
+
+    def _is_stale(self, weighed: Weighed, strangers: int, capacity: int) -> bool:
+        age = self.monotonic - weighed.at
+        moved = abs(strangers - weighed.strangers) >= NOTICED * capacity
+        return age > WEIGHED_FOR or (moved and age > PAUSE * weighed.took)
 
 
-def tenants_of(watch: str, runs: Iterable[Run], trash: Iterable[TrashItem]) -> Tenants:
-    """The runs of *watch*, and what lies in the trash of these or of runs that are gone."""
+def tenants_of(watch: str, place: str, runs: Iterable[Run], trash: Iterable[TrashItem]) -> Tenants:
+    """The runs below *watch*, and what lies in the trash of these or of runs that are gone.
+
+    Those of a watch within this one are among them; those on another filesystem than that of
+    *place* are not.
+    """
     inside = f"{watch.rstrip('/')}/"
     return Tenants(
-        [run for run in runs if run.watch == watch],
-        [item for item in trash if f"{item.run}/".startswith(inside)],
+        [run for run in runs if run.filesystem == place and f"{run.path}/".startswith(inside)],
+        [i for i in trash if i.filesystem == place and f"{i.run}/".startswith(inside)],
     )

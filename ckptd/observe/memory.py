@@ -68,6 +68,19 @@ class Others:
     lasting: Trend = field(default_factory=lambda: Trend(window=3600.0, apart=20.0, least=600.0))
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What was no save in a watch, in bytes, and how many *strangers* had on its whole disk.
+
+    `at` is when by a monotonic clock, `took` how many seconds weighing it took.
+    """
+
+    bytes: int
+    strangers: int
+    at: float
+    took: float
+
+
 @dataclass(slots=True)
 class Memory:
     """Sightings by run and name, which runs had saves at the last look, past saves by run."""
@@ -78,7 +91,7 @@ class Memory:
     trainers: Trainers = field(default_factory=Trainers)
     drop_ins: DropIns = field(default_factory=DropIns)
     others: dict[str, Others] = field(default_factory=dict)  # by filesystem
-    weights: dict[str, tuple[float, int]] = field(default_factory=dict)  # of what is no save
+    weights: dict[str, Weighed] = field(default_factory=dict)  # by watch
     looked_at: float | None = None  # wall clock of the last look, seconds since 1970
 
     def quiet(self, key: Key, identity: Identity, monotonic: float) -> float | None:

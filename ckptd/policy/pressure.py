@@ -26,7 +26,7 @@ def demand(
     or inodes demanded was past no mark in bytes, and needs no more than that.
     """
     of_bytes, of_inodes = filesystem.name, f"{filesystem.name}: inodes"
-    usable = filesystem.used + filesystem.free
+    usable = filesystem.usable
     if usable <= 0:
         return Relief(filesystem)  # some filesystems tell no size
     high, low, hard = _in_bytes(marks, usable)
@@ -36,11 +36,12 @@ def demand(
     names = {of_bytes: passed, of_inodes: passed_inodes}
     state = "hard" if filesystem.used >= hard else "high" if passed or passed_inodes else "ok"
     by_marks = max(0, filesystem.used - low) if passed else 0
-    coming = max(0, reserve.coming - filesystem.free)
+    room = usable - filesystem.used  # below 0 where a limit is exceeded
+    coming = max(0, reserve.coming - room)
     return Relief(
         filesystem,
         state,
-        demand=max(by_marks, reserve.bytes - filesystem.free, 0),
+        demand=max(by_marks, reserve.bytes - room, 0),
         inodes=inodes,
         reserve=reserve.bytes,
         coming=reserve.coming,
@@ -79,13 +80,13 @@ def _share(mark: Share | int) -> Share:
 
 def room(filesystem: Filesystem, marks: Marks) -> int:
     """Bytes that users may still write before `high` is reached; below 0 when it is passed."""
-    high = _bytes_used(marks.high, filesystem.used + filesystem.free, marks)
+    high = _bytes_used(marks.high, filesystem.usable, marks)
     return min(filesystem.free, high - filesystem.used)
 
 
 def gained_at_once(filesystem: Filesystem, marks: Marks) -> int:
     """Bytes that come free when `high` is reached: those between it and `low`."""
-    high, low, _ = _in_bytes(marks, filesystem.used + filesystem.free)
+    high, low, _ = _in_bytes(marks, filesystem.usable)
     return high - low
 
 

@@ -68,7 +68,7 @@ class Measures(Collector):
 
 
 _OF_FILESYSTEMS: Final[tuple[tuple[str, str, Callable[[Relief], float | None]], ...]] = (
-    ("size_bytes", "What users can fill.", lambda n: n.filesystem.used + n.filesystem.free),
+    ("size_bytes", "What users can fill.", lambda n: n.filesystem.usable),
     ("free_bytes", "What users may still write.", lambda n: n.filesystem.free),
     ("free_inodes", "Files that can still be made.", lambda n: n.filesystem.inodes_free),
     ("demand_bytes", "What must come free.", lambda n: n.demand),

@@ -169,10 +169,11 @@ class Stage:
 
 
 def _filled(filesystem: Filesystem, more: int, inodes: int = 0) -> Filesystem:
+    used = filesystem.used + more
     return replace(
         filesystem,
-        used=filesystem.used + more,
-        free=filesystem.free - more,
+        used=used,
+        free=max(0, filesystem.usable - used),
         inodes_free=max(0, filesystem.inodes_free - inodes),
     )
 

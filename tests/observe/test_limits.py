@@ -17,6 +17,7 @@ from ckptd.observe.obstacles import Obstacles
 from ckptd.policy import KeepLast, Policy, judge_run
 
 MIB = 2**20
+MARKS = {"disk__high": "85%", "disk__low": "80%", "disk__hard": "95%"}
 
 
 def write_run(place, count=4, size=MIB):
@@ -56,6 +57,48 @@ def test_a_watch_with_a_capacity_is_relieved_within_it(tmp_path):
     left = sorted(p.name for p in (tmp_path / "data" / "out").iterdir())
     assert left[-2:] == ["checkpoint-5", "checkpoint-6"]
     assert len(left) < 6
+
+
+def test_what_is_beyond_the_capacity_must_go_as_well(tmp_path):
+    write_run(tmp_path / "data" / "out", 8)
+    held = scan.weigh(str(tmp_path / "data"))
+    file = configured(tmp_path, f"{held // 2}B", tmp_path / "data")
+    with ckptd(tmp_path / "state", config_file=file, **MARKS) as daemon:
+        need = limited(daemon)
+        assert need.filesystem.used_percent == pytest.approx(200, rel=0.02)
+        assert need.demand == pytest.approx(held - 0.8 * held / 2, rel=0.02)
+        daemon.settle(time.monotonic() + 5)
+        assert limited(daemon).demand == 0
+
+
+def test_runs_of_a_watch_within_count_as_what_they_are(tmp_path):
+    outer = tmp_path / "data"
+    write_run(outer / "out", 2)
+    write_run(outer / "mine" / "out", 6)
+    held = scan.weigh(str(outer))
+    file = configured(tmp_path, f"{held}B", outer)
+    file.write_text(f'{file.read_text()}[[watch]]\npath = "{outer / "mine"}"\nadopt = "all"\n')
+    with ckptd(tmp_path / "state", config_file=file, **MARKS) as daemon:
+        need = limited(daemon)
+        assert need.demand == pytest.approx(0.2 * held, rel=0.05)
+        assert need.shortfall == 0
+        daemon.settle(time.monotonic() + 5)
+        assert limited(daemon).demand == 0
+    assert len(list((outer / "mine" / "out").iterdir())) < 6
+
+
+@pytest.mark.root
+def test_what_others_write_below_a_capacity_is_weighed_when_the_disk_tells(tmp_path):
+    with mounted(tmp_path / "disk", "size=256m") as place:
+        write_run(place / "data" / "out", 2)
+        with ckptd(
+            tmp_path / "state", config_file=configured(tmp_path, "64MiB", place / "data")
+        ) as daemon:
+            before = limited(daemon).filesystem.used
+            (place / "data" / "cache.bin").write_bytes(bytes(16 * MIB))
+            time.sleep(0.1)  # it takes some weighing to weigh again
+            after = limited(daemon).filesystem
+            assert after.used - before == pytest.approx(16 * MIB, rel=0.02)
 
 
 # --- others ------------------------------------------------------------------------------
