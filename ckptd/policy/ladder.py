@@ -31,6 +31,8 @@ from ckptd.policy.relief import Candidate, ranked, soft_bytes
 from ckptd.policy.settings import Policies
 from ckptd.units import show_bytes, show_duration
 
+# So many are let go of in about a second.
+QUICK: Final = 50
 NOWHERE: Final = Filesystem("", "", "", 0, 0, 0, 0, 0)
 
 
@@ -91,9 +93,13 @@ class Ladder:
             gain.possible += 0 if rung.must_stay else _frees(rung.step)
             self._take(rung, need, gain)
         candidates = enumerate(ranked(here, inodes=_inodes_alone(need)), start=1)
+        chosen: list[Action] = []
         # Which soft ones are next need not be known where no more are wanted.
         while gain.lacks(need) and (found := next(candidates, None)):
-            self._take(_Rung(_relieving(*found, need), routine=False), need, gain)
+            chosen.append(_relieving(*found, need))
+            self._take(_Rung(chosen[-1], routine=False), need, gain)
+        if need.urgent and len(chosen) > QUICK:
+            self._largest_first(chosen, need)
         return replace(
             need,
             shortfall=max(0, need.shortfall - gain.bytes),
@@ -110,6 +116,15 @@ class Ladder:
             step = _at_once(step, need) if lacks and rung.at_once else step
             self._steps[key] = step
             gain.add(step)
+
+    def _largest_first(self, chosen: Sequence[Action], need: Relief) -> None:
+        """All of them are needed, but hundreds of small ones take longer than the next save.
+
+        So those go first that free most; what is measured after each may spare the small ones.
+        """
+        frees = _inodes if _inodes_alone(need) else _frees
+        for step in sorted(chosen, key=frees, reverse=True):
+            self._steps[step.path] = self._steps.pop(step.path)
 
     def steps(self) -> tuple[Action, ...]:
         """All that was taken, in order, and what is routine where no filesystem was measured."""

@@ -155,3 +155,22 @@ def test_what_is_firm_may_be_larger_than_max_size():
 
 def test_a_run_within_its_max_size_loses_nothing():
     assert sized(1, 1, 1, max_size=3 * GIB).actions == ()
+
+
+def old_and_live(old, size=2**20):
+    """So many small finished runs with a soft save each, and a live one with large saves."""
+    small = [
+        run(*[replace(c, bytes=size) for c in series(1, 2)], path=f"/data/old{n}", finished=True)
+        for n in range(old)
+    ]
+    return [*small, run(*series(1, 2, 3, every="2h"), path="/data/live", live=True)]
+
+
+@pytest.mark.parametrize(("old", "first"), [(10, "/data/old"), (300, "/data/live")])
+def test_hundreds_of_small_ones_are_not_waited_for_where_time_is_short(old, first):
+    plan = plan_of(world(*old_and_live(old), used=81.2), SOFT, before={"/data"})
+
+    assert plan.filesystems[0].urgent
+    assert plan.actions[0].path.startswith(first)
+    gone = {step.run.path for step in plan.actions}
+    assert len(gone) == old + 1, "all finished ones are chosen before a live one"
