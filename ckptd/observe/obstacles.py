@@ -6,6 +6,7 @@ import os
 import pwd
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,9 @@ from typing import Final
 
 from ckptd import beneath, scan
 from ckptd.errors import RefusedError, UnansweredError
-from ckptd.model import TRASH, Obstacle, Plan, Relief, RunPlan, Standing, World
+from ckptd.model import TRASH, Obstacle, Plan, Relief, RunPlan, Standing, Verdict, World
 from ckptd.mounts import now, reaching
+from ckptd.policy.links import Holding
 from ckptd.trash import opened
 
 MOST: Final = 5
@@ -26,6 +28,7 @@ LEAST: Final = 0.02
 WEIGHED_FOR: Final = 600.0
 LONGEST: Final = 3.0
 _CACHES: Final = (".cache/huggingface", ".cache/modelscope", ".cache/torch")
+_MENDABLE: Final = {"pinned": "pinned", "in_use": "in use"}
 _STRANGE: Final = "no checkpoint that ckptd knows"
 _CACHE: Final = "a cache of models and datasets"
 
@@ -70,9 +73,23 @@ def _kept(run_plans: Iterable[RunPlan]) -> Iterator[Obstacle]:
         kept = [v for v in run_plan.verdicts if v.standing in (Standing.HELD, Standing.FIRM)]
         if kept:
             count = f"{len(kept)} checkpoint{'' if len(kept) == 1 else 's'}"
-            why = "kept even under pressure" if run_plan.run.adopted else "not adopted"
-            size = sum(v.checkpoint.bytes for v in kept)
+            adopted = run_plan.run.adopted
+            why = f"kept even under pressure{_holds(kept)}" if adopted else "not adopted"
+            size = Holding(v.checkpoint for v in kept).bytes
             yield Obstacle(run_plan.run.path, size, f"{count}, {why}")
+
+
+def _holds(kept: Iterable[Verdict]) -> str:
+    """`: 2 pinned, 1 not whole`, what a person can do something about; else empty."""
+    counts = Counter(hold for verdict in kept for hold in _mendable(verdict))
+    return f": {', '.join(f'{count} {hold}' for hold, count in counts.items())}" if counts else ""
+
+
+def _mendable(verdict: Verdict) -> Iterator[str]:
+    rules = {reason.rule for reason in verdict.reasons}
+    yield from (word for rule, word in _MENDABLE.items() if rule in rules)
+    if not verdict.checkpoint.complete:
+        yield "not whole"
 
 
 # --- what is no checkpoint ---------------------------------------------------------------

@@ -11,7 +11,7 @@ from corpus import write_checkpoint
 from house import ckptd, planned
 
 from ckptd import scan
-from ckptd.model import Plan, Relief
+from ckptd.model import Plan, Relief, Use
 from ckptd.observe.memory import Trend
 from ckptd.observe.obstacles import Obstacles
 from ckptd.policy import KeepLast, Policy, judge_run
@@ -177,6 +177,21 @@ def test_a_shortfall_names_the_largest_things_ours_or_not(tmp_path):
         ("a/out", "2 checkpoints, kept even under pressure"),
     ]
     assert found[0][1] == pytest.approx(3 * MIB, rel=0.05)
+
+
+def test_what_a_person_can_do_something_about_is_told(tmp_path):
+    (tmp_path / "a" / "out").mkdir(parents=True)
+    reading = (Use("open", 7, "python"),)
+    there = placed(
+        tmp_path,
+        *[replace(c, pinned=True) for c in series(1, 2)],
+        ck(3, age=240, uses=reading),
+        ck(4, age=180, health="unproven"),
+        *(ck(step, age=step) for step in (6, 5)),
+    )
+    ((_, size, what),) = named(tmp_path, there)
+    assert what == "6 checkpoints, kept even under pressure: 1 in use, 1 not whole, 2 pinned"
+    assert size == 6 * GIB
 
 
 def test_runs_that_are_not_adopted_are_named(tmp_path):
