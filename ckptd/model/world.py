@@ -185,9 +185,12 @@ class Run:
         """Seconds after a save for which not even demand lets go of anything.
 
         A trainer that rotates dies of a name that it has listed and cannot stat. It is a part of
-        the time between two saves, so that saves however fast do not keep relief away.
+        the time between two saves, so that saves however fast do not keep relief away: by their
+        times, or as they were seen to come, since copies come faster than their times say.
         """
-        return min(_BREATH, (self.save_interval_seconds or inf) / 8)
+        seen = sorted(c.age for c in self.complete if c.age < inf)[:2]
+        gap = seen[-1] - seen[0] if seen else 0.0
+        return min(_BREATH, min(self.save_interval_seconds or inf, gap or inf) / 8)
 
     @property
     def breathing(self) -> float:

@@ -97,6 +97,14 @@ def test_for_a_breath_after_a_save_not_even_demand_lets_go(seconds, calm, wait):
     assert step.wait == pytest.approx(wait)
 
 
+def test_copies_with_old_times_draw_breath_by_when_they_came():
+    copied = [replace(c, age=age) for c, age in zip(series(1, 2), (0.48, 0.08), strict=True)]
+    there = replace(run(*copied, calm=2.0), save_interval_seconds=3600.0)
+
+    (step,) = plan_of(world(there, used=90), KEEP_ONE).actions
+    assert step.wait == pytest.approx(0.05)
+
+
 def test_a_policy_counts_for_its_own_run_only():
     runs = (run(*series(1, 2), path="/data/a"), run(*series(3, 4), path="/data/b"))
 
