@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from math import inf
 
 from ckptd.model import Checkpoint, Linked
 
@@ -52,6 +53,46 @@ class Links:
 
 def _names(checkpoint: Checkpoint) -> dict[tuple[int, int], int]:
     return {file.key: file.names for file in checkpoint.linked}
+
+
+class Sharers:
+    """Who shares files with whom while one after the other is taken.
+
+    Each that goes makes those worth more that hold its files. A holder is its chain and its place.
+    """
+
+    def __init__(self) -> None:
+        self._holders: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._left: Counter[tuple[int, int]] = Counter()
+        self._begun: dict[tuple[int, int], float] = {}
+
+    def add(self, holder: tuple[int, int], checkpoint: Checkpoint) -> None:
+        for file in checkpoint.linked:
+            self._holders.setdefault(file.key, []).append(holder)
+            self._left[file.key] += 1
+
+    def cost(self, checkpoint: Checkpoint) -> float:
+        """For which cost per byte a file of it has lost a name in vain until its last one goes.
+
+        Those who hold it go next, or what was begun would have cost something and freed nothing.
+        """
+        return min((self._begun.get(file.key, inf) for file in checkpoint.linked), default=inf)
+
+    def took(self, checkpoint: Checkpoint, cost: float) -> frozenset[tuple[int, int]]:
+        """The holders that are worth more by now, where *checkpoint* was taken; *cost* as above,
+        infinite where it was not in vain.
+
+        While thousands are left, one less makes next to no difference: they are told at each half.
+        """
+        told: set[tuple[int, int]] = set()
+        for file in checkpoint.linked:
+            self._left[file.key] -= 1
+            begun = cost < self._begun.get(file.key, inf)
+            if begun:
+                self._begun[file.key] = cost
+            if begun or self._left[file.key].bit_count() == 1:
+                told.update(self._holders.get(file.key, ()))
+        return frozenset(told)
 
 
 def freed_together(checkpoints: Collection[Checkpoint]) -> int:

@@ -14,7 +14,7 @@ from math import inf
 from typing import Final
 
 from ckptd.model import ActionKind, Checkpoint, Run, RunPlan, Standing, Verdict
-from ckptd.policy.links import Links
+from ckptd.policy.links import Links, Sharers
 from ckptd.policy.rhythm import Rhythm, rhythm
 from ckptd.units import show_duration
 
@@ -56,15 +56,13 @@ def ranked(run_plans: Sequence[RunPlan], *, inodes: bool = False) -> Iterator[Ca
     *inodes*, for each inode), then the oldest. Each is ranked as if those before it were gone: its
     neighbours then have more to bridge. What frees nothing is left out.
     """
-    links, begun = _links(run_plans), _Begun()
-    chains = [_Chain(run_plan, links, begun) for run_plan in run_plans]
-    waiting = [
-        (chain.rank(at, inodes=inodes), number, at)
-        for number, chain in enumerate(chains)
-        for at in chain.soft
-    ]
+    links, sharers = _links(run_plans), Sharers()
+    chains = [_Chain(run_plan, links, sharers) for run_plan in run_plans]
+    soft = [(number, at) for number, chain in enumerate(chains) for at in chain.soft]
+    for number, at in soft:
+        sharers.add((number, at), chains[number].checkpoint(at))
+    waiting = [(chains[n].rank(at, inodes=inodes), n, at) for n, at in soft]
     heapq.heapify(waiting)
-    sharers = _Sharers(chains)
     gone: set[tuple[int, int]] = set()
     while waiting:
         rank, number, at = heapq.heappop(waiting)
@@ -75,12 +73,11 @@ def ranked(run_plans: Sequence[RunPlan], *, inodes: bool = False) -> Iterator[Ca
             heapq.heappush(waiting, (now, number, at))  # what lay before it went meanwhile
             continue
         yield (candidate := chain.candidate(at))
-        chain.take(at)
         gone.add((number, at))
-        if not inodes and candidate.frees < candidate.share // 2:
-            begun.add(candidate.checkpoint, rank[1])
-        for other, place in sharers.of(chain.verdicts[at].checkpoint):
-            heapq.heappush(waiting, (chains[other].rank(place, inodes=inodes), other, place))
+        chain.take(at)
+        in_vain = candidate.frees < candidate.share // 2 and not inodes
+        for n, place in sharers.took(candidate.checkpoint, rank[1] if in_vain else inf):
+            heapq.heappush(waiting, (chains[n].rank(place, inodes=inodes), n, place))
 
 
 def soft_bytes(run_plans: Sequence[RunPlan]) -> int:
@@ -103,40 +100,6 @@ def _links(run_plans: Sequence[RunPlan]) -> Links:
     )
 
 
-class _Sharers:
-    """Which soft checkpoints share files: one that goes makes the others worth more."""
-
-    def __init__(self, chains: Sequence[_Chain]) -> None:
-        self._of_file: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for number, chain in enumerate(chains):
-            for at in chain.soft:
-                for file in chain.verdicts[at].checkpoint.linked:
-                    self._of_file.setdefault(file.key, []).append((number, at))
-
-    def of(self, checkpoint: Checkpoint) -> frozenset[tuple[int, int]]:
-        """Those that share files with *checkpoint*, itself among them."""
-        return frozenset(
-            place for file in checkpoint.linked for place in self._of_file.get(file.key, ())
-        )
-
-
-class _Begun:
-    """Files that lost a name in vain until their last one goes, and for which cost per byte.
-
-    Those who hold them go next, or what was begun would have cost something and freed nothing.
-    """
-
-    def __init__(self) -> None:
-        self._costs: dict[tuple[int, int], float] = {}
-
-    def add(self, checkpoint: Checkpoint, cost: float) -> None:
-        for file in checkpoint.linked:
-            self._costs[file.key] = min(cost, self._costs.get(file.key, inf))
-
-    def cost(self, checkpoint: Checkpoint) -> float:
-        return min((self._costs.get(file.key, inf) for file in checkpoint.linked), default=inf)
-
-
 Rank = tuple[bool, float, bool, tuple[object, ...], str]
 
 
@@ -146,12 +109,12 @@ class _Chain:
     Those that diverged stand in no line: nobody goes back to them.
     """
 
-    def __init__(self, run_plan: RunPlan, links: Links, begun: _Begun) -> None:
+    def __init__(self, run_plan: RunPlan, links: Links, sharers: Sharers) -> None:
         self.run = run_plan.run
         self.verdicts = [v for v in run_plan.verdicts if _is_kept(v)]
         self.soft = [at for at, v in enumerate(self.verdicts) if _is_soft(v, links)]
         self._links = links
-        self._begun = begun
+        self._sharers = sharers
         healthy = [at for at, v in enumerate(self.verdicts) if not v.checkpoint.diverged]
         self._before = dict(zip(healthy, [None, *healthy], strict=False))
         self._after = dict(zip(healthy, [*healthy[1:], None], strict=False))
@@ -159,9 +122,9 @@ class _Chain:
 
     def rank(self, at: int, *, inodes: bool) -> Rank:
         """Less goes first. It grows as neighbours are taken, and falls as its files lose names."""
-        checkpoint = self.verdicts[at].checkpoint
+        checkpoint = self.checkpoint(at)
         freed = checkpoint.inodes if inodes else self._links.share(checkpoint)
-        begun = self._begun.cost(checkpoint)
+        begun = self._sharers.cost(checkpoint)
         return (
             not self.run.finished,
             min(begun, self.replay(at) / max(1, freed)),
@@ -170,8 +133,11 @@ class _Chain:
             self.run.path,
         )
 
+    def checkpoint(self, at: int) -> Checkpoint:
+        return self.verdicts[at].checkpoint
+
     def candidate(self, at: int) -> Candidate:
-        checkpoint = self.verdicts[at].checkpoint
+        checkpoint = self.checkpoint(at)
         frees, share = self._links.frees(checkpoint), self._links.share(checkpoint)
         return Candidate(self.run, self.verdicts[at], self.replay(at), frees, share)
 
@@ -183,7 +149,7 @@ class _Chain:
         return replay_seconds(earlier, self.verdicts[at].checkpoint, self._rhythm)
 
     def take(self, at: int) -> None:
-        self._links.take(self.verdicts[at].checkpoint)
+        self._links.take(self.checkpoint(at))
         before, after = self._before.get(at), self._after.get(at)
         if before is not None:
             self._after[before] = after

@@ -1,13 +1,14 @@
 """What checkpoints that share files by hard links hold and free, alone and together."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 from builders import GIB, NOW, ck, plan_of, run, series, world
 
 from ckptd.model import Linked
 from ckptd.policy import KeepLast, Policy, judge_run
-from ckptd.policy.links import Holding, Links, freed_together
+from ckptd.policy.links import Holding, Links, Sharers, freed_together
 from ckptd.policy.relief import ranked, soft_bytes
 
 KIB = 2**10
@@ -109,6 +110,16 @@ def test_notes_that_two_saves_share_pull_neither_after_the_other():
     shared = [linking(c, file(1, 2, 4 * KIB)) if c.step in (3, 4) else c for c in saves]
     found, _ = in_turn(*shared)
     assert [c.checkpoint.step for c in found] == [1, 5, 7, 3, 2, 6, 4]
+
+
+def test_of_thousands_that_link_one_file_not_each_is_ranked_anew_for_each():
+    many = 4096
+    saves = base_in_all(*[ck(1)] * many, elsewhere=0)
+    sharers = Sharers()
+    for place, save in enumerate(saves):
+        sharers.add((0, place), save)
+    told = sum(len(sharers.took(save, inf)) for save in saves)
+    assert many < told < 16 * many
 
 
 # --- in a plan ---------------------------------------------------------------------------
