@@ -136,9 +136,17 @@ def _best_of_the_kept(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
                 best,
                 standing=_lent(verdict, best),
                 action=ActionKind.KEEP,
-                reasons=(RECORDED_BEST, *(r for r in best.reasons if r != RECORDED_BEST)),
+                reasons=_with_recorded_best(best),
             )
     return changed
+
+
+def _with_recorded_best(best: Verdict) -> tuple[Reason, ...]:
+    """Before the rules; after what holds it already, which may soon let go and says so."""
+    others = [reason for reason in best.reasons if reason != RECORDED_BEST]
+    if best.standing is Standing.HELD:
+        return (*others[:1], RECORDED_BEST, *others[1:])
+    return (RECORDED_BEST, *others)
 
 
 def _lifts(namer: Verdict, best: Verdict) -> bool:

@@ -259,6 +259,14 @@ def test_what_a_soft_one_names_is_no_firmer_than_itself():
     assert kept(full) == {"checkpoint-4", "checkpoint-5"}
 
 
+def test_what_holds_it_already_is_said_before_that_it_names_itself():
+    better = [ck(n, age=f"{9 - n}h", recorded_best=f"checkpoint-{n}") for n in range(1, 5)]
+    there = run(*better, ck(9, age=1, health="writing"))
+
+    rules = [r.rule for r in verdict_on(plan_of(world(there)), "checkpoint-1").reasons]
+    assert rules[:2] == ["save_open", "recorded_best"]
+
+
 def test_the_best_of_a_soft_one_stays_while_there_is_room():
     policy = Policy(rules=(KeepLast(3),), firm=(KeepLast(1),))
     there = run(old(), ck(2, age="4h", recorded_best="checkpoint-1"), *series(3, 4))
