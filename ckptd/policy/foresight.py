@@ -28,6 +28,8 @@ POLLED: Final = 10.0
 # The same where others than trainings write: nothing but a look at the free space tells of them.
 LEAD: Final = 10.0
 MOST_AT_ONCE: Final = 8
+# Bytes a second that no disk takes more of: copies may lie closer together than any training saves.
+FASTEST: Final = 8 * 2**30
 NEWEST: Final = 3
 # A save that is larger by so little is as large as usual: metadata, a log that grows, or what the
 # filesystem allocates beyond the end of an open file.
@@ -115,7 +117,8 @@ def _at_once(measured: Rhythm, late: float) -> int:
     """How many saves may land before room is made for the first, *late* seconds after it."""
     if not measured.seconds:
         return 1
-    return min(MOST_AT_ONCE, 1 + int(late / measured.seconds))
+    quickest = max(measured.seconds, measured.bytes / FASTEST)
+    return min(MOST_AT_ONCE, 1 + int(late / quickest))
 
 
 # --- when it is full -----------------------------------------------------------------------
