@@ -15,7 +15,11 @@ from ckptd.units import show_duration
 
 
 class BreathingError(Exception):
-    """Its run saved this moment: others come first, and it after them."""
+    """Its run saved this moment, and draws breath for so many *seconds*: others come first."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Again:
         run, policy = seen
         if action.urgent and run.breathing:
             if not waits:
-                raise BreathingError
+                raise BreathingError(run.breathing)
             time.sleep(run.breathing)
             run, policy = self._see(run) or seen
         if run.breathing if action.urgent else run.calm:

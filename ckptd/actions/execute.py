@@ -7,7 +7,6 @@ the world changed since the plan was made, and nothing was touched.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from ckptd.actions.again import Again, BreathingError
 from ckptd.actions.meter import Meter
 from ckptd.actions.planned import check_run
 from ckptd.actions.recorded import Tell, recorded
+from ckptd.actions.turns import Turns
 from ckptd.errors import (
     ActionError,
     CkptdError,
@@ -83,9 +83,9 @@ class Hands:
         }
         done: set[str] = set()
         self.again = Again(self.eyes)
-        left = deque((action, False) for action in plan.actions)
-        while left:
-            action, was_put_off = left.popleft()
+        left = Turns(plan.actions)
+        while turn := left.next():
+            action, waits = turn
             place = action.filesystem
             if action.pressed and (place in done or time.monotonic() < self.vain.get(place, 0.0)):
                 continue
@@ -95,9 +95,9 @@ class Hands:
                 done.add(place)
                 continue
             try:
-                outcome = self._carry_out(action, waits=was_put_off or not left)
-            except BreathingError:
-                left.append((action, True))
+                outcome = self._carry_out(action, waits=waits)
+            except BreathingError as breathing:
+                left.put_off(action, breathing.seconds)
                 continue
             if outcome.ok and action.checkpoint:
                 self.again.took(action.checkpoint)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ckptd import mounts, procs
@@ -36,6 +37,10 @@ BACKOFF: Final = 60.0
 MENDED: Final = 10.0
 # A clock that runs a little behind must not spin the loop.
 LEAST: Final = 0.02
+# For so many seconds one plan is acted on, or for so many times what the look took that it came of:
+# hundreds of small saves take half a minute, and what is needed changes meanwhile.
+AT_MOST: Final = 1.0
+WORTH: Final = 2
 BORN: Final = "its first checkpoint appeared under this watch"
 # One command acts and looks again at most this often; each round lets go of something.
 MOST_ROUNDS: Final = 1000
@@ -170,17 +175,20 @@ class Daemon:
         mounts.collect()
         self.stood_by = False
         self._prune()
+        begun = time.monotonic()
         look = self._look()
         decided = self._decide(look)
         self._show(look, decided)
         if not (due := self._due(decided)):
             return self._until_next(look, decided)
         # Every act looks again at its run, and asks who uses it. Where room is short that must do.
-        outcomes = list(self._act(decided)) if any(a.urgent for a in due) else []
+        within = max(AT_MOST, WORTH * (time.monotonic() - begun))
+        urgent = any(a.urgent for a in due)
+        outcomes = list(self._act(decided, within=within)) if urgent else []
         if not outcomes or not all(outcome.ok for outcome in outcomes):
             look = self.eyes.look(users=True)
             decided = self._decide(look)
-            outcomes += self._act(decided)
+            outcomes += self._act(decided, within=within)
         return 0.0 if any(outcome.ok for outcome in outcomes) else self._until_next(look, decided)
 
     def settle(self, until: float) -> tuple[Plan, list[Outcome]]:
@@ -282,12 +290,14 @@ class Daemon:
         return self.eyes.settings.mode != "observe"
 
     def _due(self, decided: Plan) -> tuple[Action, ...]:
-        """The actions that may be taken now: calm is over, and no other ckptd acts there."""
+        """The actions that may be taken now: calm is over, and no other ckptd acts there.
+
+        For a breath under demand who acts waits, and does what else there is meanwhile.
+        """
         if not self._acts():
             return ()
-        return tuple(
-            a for a in decided.actions if a.wait <= 0 and not self._failed(a) and self._ours(a)
-        )
+        ready = (a for a in decided.actions if a.wait <= 0 or a.urgent)
+        return tuple(a for a in ready if not self._failed(a) and self._ours(a))
 
     def _failed(self, action: Action) -> bool:
         """Whether it was tried a moment ago and did not go: the same again would not either."""
@@ -318,8 +328,12 @@ class Daemon:
         )
         return False
 
-    def _act(self, decided: Plan) -> Iterator[Outcome]:
-        """The outcomes of what is due, until we are to stop or to obey something else."""
+    def _act(self, decided: Plan, *, within: float = inf) -> Iterator[Outcome]:
+        """The outcomes of what is due, until we are to stop or to obey something else.
+
+        Nothing is begun after *within* seconds.
+        """
+        until = time.monotonic() + within
         if self.reload is not None and self.reload.noticed:
             return
         for outcome in self.hands.execute(replace(decided, actions=self._due(decided))):
@@ -331,7 +345,8 @@ class Daemon:
                 self.failures[outcome.action.path] = time.monotonic()
             self._tell_of_the_ledger()
             yield outcome
-            if self.stopping.is_set() or (self.reload is not None and self.reload.noticed):
+            obeys = self.reload is not None and self.reload.noticed
+            if self.stopping.is_set() or obeys or time.monotonic() > until:
                 return
 
     # --- telling and waiting -------------------------------------------------------------

@@ -7,6 +7,8 @@ from corpus import write_checkpoint
 from house import ckptd, names, planned
 
 from ckptd import scan
+from ckptd.actions.turns import Turns
+from ckptd.model import Action, ActionKind
 
 MIB = 2**20
 
@@ -56,3 +58,34 @@ def test_alone_it_is_waited_for(crowded):
 
     assert [o.ok for o in outcomes] == [True] * len(plan.actions)
     assert "checkpoint-9" in names(crowded / "data" / "a") & names(crowded / "data" / "b")
+
+
+# --- whose turn it is --------------------------------------------------------------------
+
+
+def action(name):
+    return Action(ActionKind.EVICT, f"/data/{name}", 0, (), "/data")
+
+
+def handed_out(turns):
+    return [(a.path.rpartition("/")[2], waits) for a, waits in iter(turns.next, None)]
+
+
+def test_each_has_one_turn_in_order():
+    assert handed_out(Turns(map(action, "abc"))) == [("a", False), ("b", False), ("c", False)]
+
+
+def test_what_is_put_off_comes_once_its_time_has_come_before_all_others():
+    turns = Turns(map(action, "abc"))
+    first, _ = turns.next()
+    turns.put_off(first, 0.05)
+    assert turns.next()[0].path == "/data/b"
+    time.sleep(0.06)
+    assert handed_out(turns) == [("a", False), ("c", False)]
+
+
+def test_what_is_put_off_is_waited_for_where_nothing_else_is_left():
+    turns = Turns(map(action, "ab"))
+    for seconds in (20, 10):
+        turns.put_off(turns.next()[0], seconds)
+    assert handed_out(turns) == [("b", True), ("a", True)]
