@@ -71,7 +71,7 @@ def parsed() -> argparse.Namespace:
     names = [contender.name for contender in CONTENDERS]
     parser.add_argument("--under", nargs="+", choices=names, metavar="CONTENDER", default=names)
     parser.add_argument("--in-turn", action="store_true", help="the contenders, one by one")
-    parser.add_argument("--quick", action="store_true", help="three scenarios, under two minutes")
+    parser.add_argument("--quick", action="store_true", help="four scenarios, some three minutes")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--logs", type=Path, help="keep what every process said, here")
     return parser.parse_args()

@@ -44,6 +44,7 @@ class Training:
 
     `starts` seconds after the others. With `fsync` each file reaches the disk before the next
     one. It dies of a full disk, unless `stubborn`: then it trains on and tries its next save.
+    `frozen` bytes of weights that it does not train lie beside its run, a hard link in each save.
     """
 
     run: str
@@ -52,6 +53,7 @@ class Training:
     starts: float = 0.0
     fsync: bool = False
     stubborn: bool = False
+    frozen: int = 0
 
     @property
     def trained(self) -> dict[int, float]:

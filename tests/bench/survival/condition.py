@@ -52,6 +52,7 @@ def _needs(done: Performance, moment: float) -> Iterator[Need]:
     for run in cast.runs:
         yield from map(_taken, firm_at(done.notes[run], moment, done.contender.firm).values())
     yield from (_next(training, done.notes[training.run], moment) for training in cast.trainings)
+    yield from (Need(training.frozen, 2) for training in cast.trainings if training.frozen)
     if cast.real:
         yield Need(cast.real.bytes, 12)
     if cast.old:

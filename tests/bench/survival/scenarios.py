@@ -6,6 +6,8 @@ below the default `high` of 85 %, and the next one does not fit any more.
 
 from __future__ import annotations
 
+from random import Random
+
 from bench.survival.cast import (
     MIB,
     Cast,
@@ -92,6 +94,20 @@ def family(room: Room) -> Cast:
     return Cast((Training("a", first), Training("b", (*lora, *full), starts=5.0)))
 
 
+def linked(room: Room) -> Cast:
+    own, frozen = even(room, 0.025, 36, after=0.8, best=5), int(0.45 * room.bytes)
+    return Cast((Training("a", own, frozen=frozen),))
+
+
+def many(room: Room) -> Cast:
+    """Of each run a save every second or two: 16 a second, of ten files each."""
+    del room
+    draw = Random(1)
+    waits = [[draw.uniform(1, 2) for _ in range(10)] for _ in range(24)]
+    each = (saves([9000] * 10, own, best=10) for own in waits)
+    return Cast(tuple(Training(f"r{n}", its, starts=0.3 * n) for n, its in enumerate(each)))
+
+
 def not_adopted(room: Room) -> Cast:
     old = Old("old", even(room, 0.10, 3, after=0.0))
     return Cast((Training("a", even(room, 0.18, 9, after=2.4, best=9)),), old=old)
@@ -157,6 +173,19 @@ SCENARIOS = (
         "family",
         "adapters become full saves of 23 times their size, beside the remains of a run",
         *("ext4", 128 * MIB, family),
+    ),
+    Scenario(
+        "linked",
+        "frozen weights of 45 % of the disk, a hard link to them in each of 36 small saves",
+        *("ext4", 128 * MIB, linked),
+        quick=True,
+    ),
+    Scenario(
+        "many",
+        "24 runs that save every second or two: room for half of the files",
+        *("ext4", 64 * MIB, many),
+        inodes=1536,
+        contenders=("nothing", "ckptd"),
     ),
     Scenario(
         "not-adopted",

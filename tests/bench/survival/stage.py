@@ -113,6 +113,7 @@ class _Stage:
         words += ["--rate", training.rate, "--starts", training.starts]
         words += ["--limit", limit] if limit else []
         words += ["--fsync"] if training.fsync else []
+        words += ["--frozen", training.frozen] if training.frozen else []
         return [*words, "--stubborn"] if training.stubborn else words
 
     def _real_training(self) -> list[object]:

@@ -40,10 +40,12 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="save_total_limit")
     parser.add_argument("--stubborn", action="store_true", help="goes on after a full disk")
     parser.add_argument("--fsync", action="store_true")
+    parser.add_argument("--frozen", type=int, default=0, help="bytes that each save links")
     options = parser.parse_args()
     saves = [Save(**save) for save in json.loads(options.saves.read_text())]
     pen = Pen(options.rate, options.fsync)
-    trainer = Trainer(options.run, Diary(options.log), pen, options.limit)
+    frozen = freeze(options.run, options.frozen) if options.frozen else None
+    trainer = Trainer(options.run, Diary(options.log), pen, options.limit, frozen)
     time.sleep(options.starts)
     return trainer.train(saves, stubborn=options.stubborn)
 
@@ -80,6 +82,7 @@ class Trainer:
     diary: Diary
     pen: Pen
     limit: int | None = None
+    frozen: Path | None = None
     losses: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -108,6 +111,8 @@ class Trainer:
         self.diary.note("begun", step=step)
         place = self.run / f"checkpoint-{step}"
         place.mkdir(parents=True)
+        if self.frozen:
+            os.link(self.frozen, place / "frozen.safetensors")
         for name, content in self._files(step, save):
             if name.endswith(".safetensors"):
                 self._write_by_temporary(place, name, content)
@@ -164,9 +169,18 @@ def weights(save: Save) -> Iterator[tuple[str, bytes]]:
     yield "model.safetensors.index.json", json.dumps(index).encode()
 
 
+def freeze(run: Path, size: int) -> Path:
+    """The weights that are not trained, beside *run*."""
+    place = run.with_name(f"frozen-{run.name}")
+    place.mkdir(parents=True)
+    (place / "model.safetensors").write_bytes(safetensors(size))
+    return place / "model.safetensors"
+
+
 def taken(place: Path) -> dict[str, Any]:
-    """What a save takes of its disk."""
-    lying = [place.stat(), *(path.stat() for path in place.iterdir())]
+    """What a save takes of its disk; what it links was there before."""
+    own = [stat for path in place.iterdir() if (stat := path.stat()).st_nlink == 1]
+    lying = [place.stat(), *own]
     return {"bytes": 512 * sum(stat.st_blocks for stat in lying), "inodes": len(lying)}
 
 
