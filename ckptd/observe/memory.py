@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from ckptd.model import Findings, Identity, Saved
@@ -48,16 +49,23 @@ class Trend:
         """Bytes a second by which it grew, now that it is *size*; 0.0 where it did not.
 
         One look alone may err: what was unlinked comes free late, an open save grows meanwhile.
+        And one jump alone is no pace: somebody copied a model here, and has done.
         """
         if not self.seen or monotonic - self.seen[-1][0] >= self.apart:
             self.seen.append((monotonic, size))
         while monotonic - self.seen[0][0] > self.window:
             self.seen.popleft()
-        (begun, before), (ended, _) = self.seen[0], self.seen[-1]
-        if len(self.seen) < 3 or ended - begun < self.least:
+        if len(self.seen) < 3 or self.seen[-1][0] - self.seen[0][0] < self.least:
             return 0.0
-        grown = min(self.seen[-1][1], self.seen[-2][1]) - before
-        return max(0.0, grown / (ended - begun))
+        steps = self._steps()
+        steps.remove(max(steps, key=lambda step: step[1] / step[0]))
+        return max(0.0, sum(grown for _, grown in steps) / sum(took for took, _ in steps))
+
+    def _steps(self) -> list[tuple[float, int]]:
+        """From moment to moment: how many seconds, and how many bytes more."""
+        *known, (ended, last) = self.seen
+        moments = [*known, (ended, min(last, known[-1][1]))]
+        return [(then - at, now - size) for (at, size), (then, now) in pairwise(moments)]
 
 
 @dataclass(slots=True)

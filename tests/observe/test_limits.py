@@ -106,10 +106,24 @@ def test_what_others_write_below_a_capacity_is_weighed_when_the_disk_tells(tmp_p
 
 def test_a_trend_needs_three_moments_and_some_time():
     trend = Trend(window=60, apart=1, least=2)
-    assert [trend.pace(t, 10 * t) for t in (0, 1, 1.5)] == [0, 0, 0]
-    assert trend.pace(2, 20) == pytest.approx(5)  # what the look before knew, over the whole time
-    assert trend.pace(30, 300) == pytest.approx(20 / 30)
-    assert trend.pace(31, 310) == pytest.approx(300 / 31)
+    assert [trend.pace(t, 10 * t) for t in (0, 1, 1.5, 2)] == [0, 0, 0, 0]
+    # What the look before knew, over the whole time, but for the quickest step.
+    assert trend.pace(30, 300) == pytest.approx(10 / 29)
+    assert trend.pace(31, 310) == pytest.approx(290 / 30)
+
+
+def test_one_jump_is_no_trend_and_two_are():
+    trend = Trend(window=60, apart=1, least=2)
+    sizes = [0, 0, 0, 500, *[500] * 5, 900, *[900] * 5]
+    paces = [trend.pace(t, size) for t, size in enumerate(sizes)]
+    assert paces[:10] == [0] * 10
+    assert paces[-1] == pytest.approx(400 / 13)
+
+
+def test_a_long_step_at_the_pace_of_the_others_counts():
+    trend = Trend(window=60, apart=0.2, least=0.4)
+    paces = [trend.pace(t, int(5 * MIB * t)) for t in (0, 30, 30.2, 30.4, 30.6)]
+    assert paces[-1] == pytest.approx(5 * MIB, rel=0.1)
 
 
 def test_a_spike_of_one_look_is_no_trend():
