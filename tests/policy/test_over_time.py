@@ -58,7 +58,10 @@ def _fewer_names(checkpoint, lost):
 
 
 def _freed(filesystem, steps):
-    """*filesystem* with what *steps* free there; what goes to the trash frees nothing."""
+    """*filesystem* with what *steps* free there; what goes to the trash frees nothing.
+
+    By chance a quota has fewer bytes in use than its runs hold: then below 0.
+    """
     size = inodes = 0
     names = Counter()
     for step in steps:
@@ -77,7 +80,6 @@ def _freed(filesystem, steps):
             for file in step.checkpoint.linked if step.checkpoint else ():
                 names[file.key] += 1
                 size += file.bytes if names[file.key] == file.links else 0
-    size = min(size, filesystem.used)
     return replace(
         filesystem,
         used=filesystem.used - size,
