@@ -39,7 +39,7 @@ MENDED: Final = 10.0
 LEAST: Final = 0.02
 # For so many seconds one plan is acted on, or for so many times what the look took that it came of:
 # hundreds of small saves take half a minute, and what is needed changes meanwhile.
-AT_MOST: Final = 1.0
+AT_MOST: Final = 2.0
 WORTH: Final = 2
 BORN: Final = "its first checkpoint appeared under this watch"
 # One command acts and looks again at most this often; each round lets go of something.
