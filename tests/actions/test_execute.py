@@ -289,6 +289,15 @@ def test_a_refusal_that_time_mends_is_told_as_done(run):
     assert {(r.event, r.outcome) for r in told} == {("refuse", "done")}
 
 
+def test_a_plan_that_takes_long_is_left_for_another_look(run):
+    with ckptd(run.parent / "state", run, policy__keep_last=1, policy__keep_best=0) as daemon:
+        decided = daemon._decide(daemon.eyes.look(users=True))
+        outcomes = list(daemon._act(decided, within=0.0))
+        assert len(decided.actions) > len(outcomes) == 1
+        assert len(list(daemon._act(decided))) == len(decided.actions)
+    assert names(run) == kept(250)
+
+
 def test_what_stays_in_the_trash_for_good_wakes_nobody(run):
     settle(run, policy__keep_last=2)
     for item in trash.items(str(run.parent)):
