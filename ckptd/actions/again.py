@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from ckptd.errors import OvertakenError, RefusedError, UnreadableError
+from ckptd.errors import CkptdError, OvertakenError, RefusedError, UnreadableError
 from ckptd.model import Action, Checkpoint, Run, Standing, Verdict
 from ckptd.observe import Eyes
 from ckptd.policy import Policy, judge_run
@@ -22,19 +23,36 @@ class BreathingError(Exception):
         self.seconds = seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Again:
     """A second look at what a plan touches.
 
-    `unlinked`: files of that plan that lost a name by us, which the kernel counts as a change.
+    Whoever unlinks one name of a file changes the file, for the kernel; so a sharer of what we let
+    go of looks touched. `by_us`: by what such ones were `touched` before our first act, and by now.
     """
 
     eyes: Eyes
-    unlinked: set[tuple[int, int]] = field(default_factory=set)
+    seen: Run | None = None  # as it was just before the act
+    by_us: dict[str, tuple[str, str]] = field(default_factory=dict)  # by path
 
     def took(self, gone: Checkpoint) -> None:
-        """*gone* was let go of, by us."""
-        self.unlinked.update(file.key for file in gone.linked)
+        """*gone* of the run that was looked at last was let go of, by us.
+
+        Sharers in other runs are left for another plan.
+        """
+        if not gone.linked or self.seen is None:
+            return
+        keys = {file.key for file in gone.linked}
+        sharers = (c for c in self.seen.checkpoints if keys & {file.key for file in c.linked})
+        before = {c.path: c.identity for c in sharers}
+        with suppress(CkptdError):
+            run, _ = self._see(self.seen) or (self.seen, None)
+            for c in run.checkpoints:
+                was = before.get(c.path)
+                if was == c.identity:
+                    first, last = self.by_us.get(c.path, (was.touched, was.touched))
+                    if last == was.touched:  # else somebody had a hand on it in between
+                        self.by_us[c.path] = (first, c.identity.touched)
 
     def look(self, action: Action, *, waits: bool = True) -> tuple[Run, Checkpoint, Policy]:
         """What there is now, and the policy on it; RefusedError when the verdict has changed.
@@ -42,6 +60,7 @@ class Again:
         Where its run saved this moment it *waits*, or raises BreathingError.
         """
         run, policy = self._run(action, waits=waits)
+        self.seen = run
         verdict = self._verdict(action, run, policy)
         may_go = action.pressed and verdict.standing is Standing.SOFT
         if verdict.action is not action.kind and not may_go:
@@ -101,7 +120,9 @@ class Again:
         return verdict
 
     def _is_untouched(self, planned: Checkpoint, now: Checkpoint) -> bool:
-        """What unlinking other names of its files did to it was our own."""
-        ours = any(file.key in self.unlinked for file in planned.linked)
-        same = planned.identity == now.identity
-        return planned.identity.is_untouched(now.identity) or (ours and same)
+        """Whether nobody but us had a hand on it since."""
+        first, last = self.by_us.get(planned.path, ("", ""))
+        expected = planned.identity
+        if expected.touched == first:
+            expected = replace(expected, touched=last)
+        return expected.is_untouched(now.identity)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 from checked import mounted
@@ -25,16 +26,50 @@ def write_pairs(run, count):
     return run
 
 
-def test_pairs_go_together_and_one_plan_is_enough(tmp_path):
-    run = write_pairs(tmp_path / "data" / "out", 8)
+def pressed(tmp_path, told):
+    """A ckptd over what lies there, which must let go of half of it."""
     held = scan.weigh(str(tmp_path / "data"))
     config = tmp_path / "ckptd.toml"
     config.write_text(
         f'[[watch]]\npath = "{tmp_path / "data"}"\nadopt = "all"\ncapacity = "{held}B"\n'
     )
-    told = []
     options = {"disk__high": "60%", "disk__low": "52%", "disk__hard": "95%"}
-    with ckptd(tmp_path / "state", config_file=config, told=told, **options) as daemon:
+    return ckptd(tmp_path / "state", config_file=config, told=told, **options)
+
+
+def rewrite(part):
+    """In place, with its size and its time put back: only the kernel knows."""
+    seen = part.stat()
+    with part.open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write(b"precious")
+    os.utime(part, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
+@pytest.mark.parametrize("part", ["rng_state.pth", "optimizer.pt"], ids=["its own", "the shared"])
+@pytest.mark.parametrize("after", [0, 1], ids=["before its partner goes", "after that"])
+def test_a_partner_that_somebody_rewrites_meanwhile_stays(tmp_path, part, after):
+    run = write_pairs(tmp_path / "data" / "out", 8)
+    told = []
+    with pressed(tmp_path, told) as daemon:
+        plan = planned(daemon)
+        first, second = plan.actions[:2]
+        acts = daemon.hands.execute(replace(plan, actions=(first, second)))
+        if after:
+            next(acts)
+        rewrite(run / second.checkpoint.name / part)
+        outcomes = list(acts)
+
+    assert {first.checkpoint.step, second.checkpoint.step} in ({1, 2}, {3, 4})
+    assert not outcomes[-1].ok
+    assert second.checkpoint.name in names(run)
+
+
+def test_pairs_go_together_and_one_plan_is_enough(tmp_path):
+    run = write_pairs(tmp_path / "data" / "out", 8)
+    held = scan.weigh(str(tmp_path / "data"))
+    told = []
+    with pressed(tmp_path, told) as daemon:
         outcomes = list(daemon.hands.execute(planned(daemon)))
 
     assert {o.action.checkpoint.step for o in outcomes} == {1, 2, 3, 4}
