@@ -188,8 +188,8 @@ class Run:
         the time between two saves, so that saves however fast do not keep relief away: by their
         times, or as they were seen to come, since copies come faster than their times say.
         """
-        seen = sorted(c.age for c in self.complete if c.age < inf)[:2]
-        gap = seen[-1] - seen[0] if seen else 0.0
+        seen = [c.age for c in self.complete[-2:] if c.age < inf]
+        gap = max(0.0, seen[0] - seen[-1]) if seen else 0.0
         return min(_BREATH, min(self.save_interval_seconds or inf, gap or inf) / 8)
 
     @property

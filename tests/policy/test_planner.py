@@ -105,6 +105,19 @@ def test_copies_with_old_times_draw_breath_by_when_they_came():
     assert step.wait == pytest.approx(0.05)
 
 
+def test_an_old_save_that_changes_shortens_no_breath():
+    first, *others = series(1, 2, 3, every="10min")
+    there = replace(
+        run(
+            replace(first, age=0.09),
+            *[replace(c, age=age) for c, age in zip(others, (600, 0.1), strict=True)],
+            calm=1.9,
+        ),
+        save_interval_seconds=600.0,
+    )
+    assert there.breath == 0.5
+
+
 def test_a_policy_counts_for_its_own_run_only():
     runs = (run(*series(1, 2), path="/data/a"), run(*series(3, 4), path="/data/b"))
 
